@@ -1,0 +1,1 @@
+"""What the server and its workers share. Not a public interface."""
