@@ -22,6 +22,7 @@ class FailureKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_KIND_NO_ROOM: _ClassVar[FailureKind]
     FAILURE_KIND_OUT_OF_MEMORY: _ClassVar[FailureKind]
     FAILURE_KIND_ENGINE: _ClassVar[FailureKind]
+    FAILURE_KIND_CANCELLED: _ClassVar[FailureKind]
 LABEL_SCORING_UNSPECIFIED: LabelScoring
 LABEL_SCORING_SOFTMAX: LabelScoring
 LABEL_SCORING_SIGMOID: LabelScoring
@@ -31,6 +32,7 @@ FAILURE_KIND_INVALID: FailureKind
 FAILURE_KIND_NO_ROOM: FailureKind
 FAILURE_KIND_OUT_OF_MEMORY: FailureKind
 FAILURE_KIND_ENGINE: FailureKind
+FAILURE_KIND_CANCELLED: FailureKind
 
 class ServeRequest(_message.Message):
     __slots__ = ("hello", "submissions", "cancels")

@@ -1,0 +1,91 @@
+"""How much a model takes on at a time: permits, counted in requests and in tokens.
+
+A permit is held from the end of tokenization until the request has ended, by whatever door it leaves. What is refused
+here costs nothing further. It knows neither the queue's order nor the workers.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from loquor_server.caller import Caller
+from loquor_server.errors import InvalidArgument, Overloaded
+
+_SHORTEST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.05, 30.0
+_FORGET_SECONDS = 10.0
+
+
+class Pace:
+    """Tokens answered per second of the recent past, an exponential mean; 0 while nothing is known."""
+
+    def __init__(self) -> None:
+        self._tokens = 0.0
+        self._seconds = 0.0
+        self._last = 0.0
+
+    def note(self, tokens: int, now: float) -> None:
+        """Note an answer. A gap of a second or more counts as idleness, not as slowness."""
+        gap = now - self._last
+        self._last = now
+        if gap >= 1.0:
+            return
+        kept = max(0.0, 1.0 - gap / _FORGET_SECONDS)
+        self._tokens = self._tokens * kept + tokens
+        self._seconds = self._seconds * kept + gap
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self._tokens / self._seconds if self._seconds > 0.2 else 0.0
+
+
+class Admission:
+    """The permits of one model. `most_requests` counts texts or rows, `most_tokens` tokens or rows."""
+
+    def __init__(self, most_requests: int, most_tokens: int) -> None:
+        self.most_requests = most_requests
+        self.most_tokens = most_tokens
+        self.requests = 0
+        self.tokens = 0
+        self._pace = Pace()
+
+    @contextmanager
+    def permit(self, caller: Caller, requests: int, tokens: int) -> Iterator[None]:
+        """Hold room for `requests` texts of `tokens` tokens together.
+
+        Raises `InvalidArgument` if they could never fit, `Overloaded` if they do not fit now or could not be answered
+        before the caller's deadline, and `DeadlineExceeded` if that has passed.
+        """
+        self._check(caller, requests, tokens)
+        self.requests += requests
+        self.tokens += tokens
+        try:
+            yield
+        finally:
+            self.requests -= requests
+            self.tokens -= tokens
+
+    def note_answer(self, tokens: int) -> None:
+        self._pace.note(tokens, time.monotonic())
+
+    def expected_wait_seconds(self) -> float:
+        """How long what is admitted now will take, at the pace of the recent past; 0 while that is unknown."""
+        pace = self._pace.tokens_per_second
+        return self.tokens / pace if pace else 0.0
+
+    def _check(self, caller: Caller, requests: int, tokens: int) -> None:
+        caller.check_deadline()
+        if requests > self.most_requests:
+            raise InvalidArgument(
+                "request", f"holds {requests} texts, the queue takes {self.most_requests} at the most"
+            )
+        if tokens > self.most_tokens:
+            raise InvalidArgument("request", f"holds {tokens} tokens, the queue takes {self.most_tokens} at the most")
+        wait = self.expected_wait_seconds()
+        if self.requests + requests > self.most_requests or self.tokens + tokens > self.most_tokens:
+            raise Overloaded("the queue of the model is full", self._retry_seconds(wait))
+        if wait > caller.seconds_left():
+            raise Overloaded("the queue of the model is too long for the deadline", self._retry_seconds(wait))
+
+    def _retry_seconds(self, wait: float) -> float:
+        """When about half of what is admitted will have been answered."""
+        return min(max(wait / 2, _SHORTEST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)

@@ -1,0 +1,87 @@
+"""Everything that a request can be refused with, each class carrying its gRPC status.
+
+    RequestError
+    ├── InvalidArgument        INVALID_ARGUMENT      a field of the request; the message names it
+    ├── ModelNotFound          NOT_FOUND             no such name or version in the repository
+    ├── FailedPrecondition     FAILED_PRECONDITION   the model cannot do that, or its files are refused
+    ├── Overloaded             RESOURCE_EXHAUSTED    the queue is full; carries when to try again
+    ├── DeadlineExceeded       DEADLINE_EXCEEDED     the caller's deadline passed, or its `timeout`
+    ├── Unavailable            UNAVAILABLE           no replica is ready, or the server drains: try again, elsewhere
+    ├── Poisoned               ABORTED               workers died each time they ran this request
+    ├── PermissionDenied       PERMISSION_DENIED     model control is off
+    ├── Unimplemented          UNIMPLEMENTED         refused by decision
+    └── EngineFailed           INTERNAL              a bug; the log has it under the request id
+
+The texts are for the caller: they name fields, models and limits, never what was in a text.
+"""
+
+from grpc import StatusCode
+
+
+class RequestError(Exception):
+    """A request that ends without an answer."""
+
+    code: StatusCode = StatusCode.INTERNAL
+    retry_after_seconds: float | None = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidArgument(RequestError):
+    code = StatusCode.INVALID_ARGUMENT
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+
+
+class ModelNotFound(RequestError):
+    code = StatusCode.NOT_FOUND
+
+    def __init__(self, name: str, version: int | None = None) -> None:
+        shown = f"model {name[:128]!r}" if version is None else f"version {version} of model {name[:128]!r}"
+        super().__init__(f"{shown} is not in the repository")
+
+
+class FailedPrecondition(RequestError):
+    code = StatusCode.FAILED_PRECONDITION
+
+
+class Overloaded(RequestError):
+    code = StatusCode.RESOURCE_EXHAUSTED
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OutOfMemory(RequestError):
+    """The request alone is too large for the device: trying again does not help."""
+
+    code = StatusCode.RESOURCE_EXHAUSTED
+
+
+class DeadlineExceeded(RequestError):
+    code = StatusCode.DEADLINE_EXCEEDED
+
+
+class Unavailable(RequestError):
+    code = StatusCode.UNAVAILABLE
+
+
+class Poisoned(RequestError):
+    code = StatusCode.ABORTED
+
+
+class PermissionDenied(RequestError):
+    code = StatusCode.PERMISSION_DENIED
+
+
+class Unimplemented(RequestError):
+    code = StatusCode.UNIMPLEMENTED
+
+
+class EngineFailed(RequestError):
+    code = StatusCode.INTERNAL

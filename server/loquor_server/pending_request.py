@@ -1,0 +1,79 @@
+"""A request in the front: its parts, each of which runs as one submission, and the one ending that it gets.
+
+A caller's request holds many texts. Each becomes a `PendingRequest`, queued, batched and retried by itself; the `Call`
+gathers their answers. It knows nothing of queues and workers.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loquor.internal.v1.replica_service_pb2 import Submission
+from loquor.v1.tensor_service_pb2 import Tensor
+from loquor_server.caller import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker gave for one submission. Seconds are on the front's clock, but for `compute_seconds`."""
+
+    tensors: Sequence[Tensor]
+    queue_seconds: float
+    compute_seconds: float
+    batch_size: int
+    batch_tokens: int
+
+
+class Call:
+    """All parts of one caller's request. It ends once: by the last answer, by the first failure or by a cancel."""
+
+    __slots__ = ("_answers", "_missing", "caller", "future", "queued_at")
+
+    def __init__(self, caller: Caller, parts: int) -> None:
+        self.caller = caller
+        self.queued_at = time.monotonic()
+        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._answers: list[Answer | None] = [None] * parts
+        self._missing = parts
+
+    @property
+    def ended(self) -> bool:
+        return self.future.done()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every part has been answered."""
+        return not self._missing
+
+    def answer(self, index: int, answer: Answer) -> None:
+        if self.ended or self._answers[index] is not None:
+            return
+        self._answers[index] = answer
+        self._missing -= 1
+        if not self._missing:
+            self.future.set_result([answer for answer in self._answers if answer is not None])
+
+    def fail(self, error: Exception) -> None:
+        if not self.ended:
+            self.future.set_exception(error)
+
+
+@dataclass(slots=True, eq=False)
+class PendingRequest:
+    """One part of a call. `lost_workers` counts the workers that were lost with it under way.
+
+    `handed_at` is when a replica took it last, on the clock of `time.monotonic`.
+    """
+
+    call: Call
+    index: int
+    submission: Submission
+    rows: int
+    tokens: int
+    lost_workers: int = 0
+    handed_at: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        return self.call.ended

@@ -1,0 +1,287 @@
+"""The front's end of one worker's stream: what it runs, how much room it has, and what becomes of it.
+
+A `Replica` outlives its workers. Each worker that takes the place is served by one `serve`, which dials it, hands over
+what the router assigns, delivers what comes back, and ends when the worker does. It starts and kills no processes.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import grpc
+from loquor.internal import channels
+from loquor.internal.protocol import PROTOCOL_VERSION, SERVE_METHOD
+from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor_server import errors
+from loquor_server.pending_request import Answer, PendingRequest
+
+
+class ReplicaState(Enum):
+    """STARTING -> READY (hello) -> DRAINING (drain) -> STOPPED; any -> LOST (stream ended) -> STARTING; any -> STOPPED."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+
+_MOVES = {
+    ReplicaState.STARTING: {ReplicaState.READY, ReplicaState.LOST, ReplicaState.STOPPED},
+    ReplicaState.READY: {ReplicaState.DRAINING, ReplicaState.LOST, ReplicaState.STOPPED},
+    ReplicaState.DRAINING: {ReplicaState.LOST, ReplicaState.STOPPED},
+    ReplicaState.LOST: {ReplicaState.STARTING, ReplicaState.STOPPED},
+    ReplicaState.STOPPED: set(),
+}
+
+
+class WorkerLost(Exception):
+    """The worker died, went silent, stood still or spoke another protocol. The text is for the log."""
+
+
+class LoadFailed(Exception):
+    """The worker cannot load the model. The text is for the operator and names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How long a worker may be silent, and how long one step of its engine may last, in seconds."""
+
+    silence_seconds: float
+    step_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaEvents:
+    """Whom a replica tells: of room or readiness won, of a request to be queued again, of a step, of a new state."""
+
+    changed: Callable[[], None]
+    requeue: Callable[[PendingRequest], None]
+    stepped: Callable[[wire.StepResults], None]
+    moved: Callable[["Replica"], None]
+
+
+class Replica:
+    """A handle on one loaded copy of a model.
+
+    `restarts` counts its workers after the first. `gave_up` is set by whoever starts them once a worker is not expected
+    soon, and cleared by the next `hello`. `moved` is set, and replaced, at every move.
+    """
+
+    def __init__(self, index: int, watch: Watch, events: ReplicaEvents) -> None:
+        self.index = index
+        self.state = ReplicaState.LOST
+        self.hello: wire.WorkerHello | None = None
+        self.running: dict[int, PendingRequest] = {}
+        self.running_tokens = 0
+        self.steps = 0
+        self.restarts = 0
+        self.gave_up = False
+        self.moved = asyncio.Event()
+        self._watch = watch
+        self._events = events
+        self._room = wire.Room()
+        self._ids = itertools.count(1)
+        self._assigned: list[wire.Submission] = []
+        self._cancelled: list[int] = []
+        self._unsent = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._seen_at = 0.0
+        self._step_seconds = 0.0
+        self._alone = False
+
+    def move(self, state: ReplicaState) -> None:
+        if state is self.state:
+            return
+        if state not in _MOVES[self.state]:
+            raise RuntimeError(f"replica {self.index} cannot move from {self.state.value} to {state.value}")
+        self.state = state
+        self.moved.set()
+        self.moved = asyncio.Event()
+        self._events.moved(self)
+
+    # --- what the router sees ---
+
+    def has_room(self, pending: PendingRequest) -> bool:
+        if self.state is not ReplicaState.READY:
+            return False
+        if not self.running:
+            return True
+        if pending.lost_workers or self._alone:
+            return False
+        return len(self.running) < self._room.submissions and self.running_tokens + pending.tokens <= self._room.tokens
+
+    def assign(self, pending: PendingRequest) -> None:
+        id = next(self._ids)
+        pending.submission.id = id
+        self._alone = pending.submission.alone = pending.lost_workers > 0
+        pending.handed_at = time.monotonic()
+        self.running[id] = pending
+        self.running_tokens += pending.tokens
+        self._assigned.append(pending.submission)
+
+    def flush(self) -> None:
+        if self._assigned or self._cancelled:
+            self._unsent.set()
+
+    def cancel(self, pending: PendingRequest) -> None:
+        """Tell the worker to leave out a request that has ended. Its answer, if one still comes, is dropped."""
+        id = pending.submission.id
+        if self.running.get(id) is pending:
+            self._cancelled.append(id)
+            self._unsent.set()
+
+    # --- one worker's life ---
+
+    async def serve(self, address: str, epoch: int) -> None:
+        """Dial the worker and serve it until it ends or `stop` is called.
+
+        Raises `WorkerLost` or `LoadFailed`; what was under way has then been queued again or ended.
+        """
+        self.move(ReplicaState.STARTING)
+        channel = channels.open_channel(address)
+        call = channel.stream_stream(SERVE_METHOD, wire.ServeRequest.SerializeToString, wire.ServeResponse.FromString)(
+            wait_for_ready=True
+        )
+        self._seen_at = time.monotonic()
+        tasks = [asyncio.create_task(step) for step in (self._read(call, epoch), self._write(call), self._guard())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        except grpc.aio.AioRpcError as error:
+            raise WorkerLost(f"the stream ended: {error.code().name}") from error
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            call.cancel()
+            await channel.close()
+            self._lose_running()
+
+    async def drain(self) -> None:
+        """Take nothing new, and return once all that runs has ended."""
+        if self.state is ReplicaState.READY:
+            self.move(ReplicaState.DRAINING)
+        while self.running:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _read(self, call: "grpc.aio.StreamStreamCall", epoch: int) -> None:
+        while (response := await call.read()) is not grpc.aio.EOF:
+            self._seen_at = time.monotonic()
+            if response.epoch != epoch:
+                continue
+            if response.HasField("room"):
+                self._room = response.room
+            self._take(response)
+        raise WorkerLost(f"the stream ended: {(await call.code()).name}")
+
+    def _take(self, response: wire.ServeResponse) -> None:
+        kind = response.WhichOneof("message")
+        if kind == "results":
+            self._deliver(response.results)
+        elif kind == "heartbeat":
+            self._step_seconds = response.heartbeat.step_seconds
+        elif kind == "hello":
+            self._greet(response.hello)
+        elif kind == "failure":
+            raise LoadFailed(response.failure.message)
+        self._events.changed()
+
+    def _greet(self, hello: wire.WorkerHello) -> None:
+        if hello.protocol_version != PROTOCOL_VERSION:
+            raise WorkerLost(f"it speaks protocol {hello.protocol_version}, this front {PROTOCOL_VERSION}")
+        self.hello = hello
+        self.gave_up = False
+        self.steps = 0
+        self._step_seconds = 0.0
+        self.move(ReplicaState.READY)
+
+    async def _write(self, call: "grpc.aio.StreamStreamCall") -> None:
+        await call.write(wire.ServeRequest(hello=wire.FrontHello(protocol_version=PROTOCOL_VERSION)))
+        while True:
+            await self._unsent.wait()
+            self._unsent.clear()
+            if self._assigned:
+                assigned, self._assigned = self._assigned, []
+                await call.write(wire.ServeRequest(submissions=wire.Submissions(submissions=assigned)))
+            if self._cancelled:
+                cancelled, self._cancelled = self._cancelled, []
+                await call.write(wire.ServeRequest(cancels=wire.Cancels(ids=cancelled)))
+
+    async def _guard(self) -> None:
+        """End the stream of a worker that went silent or whose engine stands still."""
+        while True:
+            await asyncio.sleep(min(self._watch.silence_seconds, self._watch.step_seconds) / 4)
+            if self.state is ReplicaState.STARTING:
+                continue
+            if time.monotonic() - self._seen_at > self._watch.silence_seconds:
+                raise WorkerLost(f"it was silent for {self._watch.silence_seconds} s")
+            if self._step_seconds > self._watch.step_seconds:
+                raise WorkerLost(f"its step lasted longer than {self._watch.step_seconds} s")
+
+    # --- what comes back ---
+
+    def _deliver(self, results: wire.StepResults) -> None:
+        self.steps = results.step
+        self._step_seconds = 0.0
+        self._events.stepped(results)
+        for result in results.results:
+            pending = self._release(result.id)
+            if pending is None:
+                continue
+            if result.WhichOneof("outcome") == "outputs":
+                pending.call.answer(pending.index, self._answer(pending, result, results))
+            else:
+                self._fail(pending, result.failure)
+
+    def _answer(self, pending: PendingRequest, result: wire.Result, results: wire.StepResults) -> Answer:
+        waited_here = pending.handed_at - pending.call.queued_at
+        return Answer(
+            result.outputs.tensors,
+            waited_here + result.wait_seconds,
+            results.compute_seconds,
+            results.batch_size,
+            results.batch_tokens,
+        )
+
+    def _fail(self, pending: PendingRequest, failure: wire.Failure) -> None:
+        if failure.kind == wire.FAILURE_KIND_NO_ROOM:
+            self._events.requeue(pending)
+        elif failure.kind == wire.FAILURE_KIND_CANCELLED:
+            pending.call.future.cancel()
+        elif failure.kind == wire.FAILURE_KIND_INVALID:
+            pending.call.fail(errors.InvalidArgument("request", failure.message))
+        elif failure.kind == wire.FAILURE_KIND_OUT_OF_MEMORY:
+            pending.call.fail(errors.OutOfMemory("the request does not fit into the memory of the device"))
+        else:
+            pending.call.fail(errors.EngineFailed("the engine failed on this request; the server's log says why"))
+
+    def _release(self, id: int) -> PendingRequest | None:
+        pending = self.running.pop(id, None)
+        if pending is not None:
+            self.running_tokens -= pending.tokens
+        if not self.running:
+            self._idle.set()
+        return pending
+
+    def _lose_running(self) -> None:
+        """Queue again, once, what the worker had not answered; what was lost twice is taken for the cause."""
+        lost, self.running = list(self.running.values()), {}
+        self.running_tokens = 0
+        self._assigned.clear()
+        self._cancelled.clear()
+        self._idle.set()
+        if self.state is not ReplicaState.STOPPED:
+            self.move(ReplicaState.LOST)
+        for pending in lost:
+            pending.lost_workers += 1
+            if pending.lost_workers > 1:
+                pending.call.fail(errors.Poisoned("two workers were lost while they ran this request"))
+            elif not pending.ended:
+                self._events.requeue(pending)

@@ -1,0 +1,164 @@
+"""One loaded version of a model: its queue, its replicas, its permits and its tokenizer.
+
+`run` is the one way in for every service: parts of a request go in, answers come out. It knows neither messages of the
+public protocols nor processes.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor_server import errors
+from loquor_server.admission import Admission
+from loquor_server.caller import Caller
+from loquor_server.pending_request import Answer, Call, PendingRequest
+from loquor_server.replica import Replica, ReplicaEvents, ReplicaState, Watch
+from loquor_server.repository import ModelFolder, ModelSettings
+from loquor_server.request_queue import RequestQueue
+from loquor_server.router import Router
+from loquor_server.tokenization import TextTokenizer
+
+
+class ModelState(Enum):
+    """LOADING -> READY (all replicas ready) -> DRAINING -> UNLOADED; LOADING -> FAILED."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    UNLOADED = "unloaded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one text or one set of tensors asks of a model, in tokens (or rows)."""
+
+    submission: wire.Submission
+    rows: int
+    tokens: int
+
+
+class ModelObserver(Protocol):
+    """Whom a model tells what happened, for metrics and health."""
+
+    def stepped(self, model: "ServedModel", results: wire.StepResults) -> None: ...
+    def answered(self, model: "ServedModel", answers: Sequence[Answer]) -> None: ...
+    def moved(self, model: "ServedModel") -> None: ...
+
+
+class ServedModel:
+    """Loaded, or being loaded or unloaded."""
+
+    def __init__(
+        self,
+        folder: ModelFolder,
+        settings: ModelSettings,
+        tokenizer: TextTokenizer | None,
+        observer: ModelObserver,
+        silence_seconds: float,
+    ) -> None:
+        self.name = folder.name
+        self.version = folder.version
+        self.settings = settings
+        self.tokenizer = tokenizer
+        self.state = ModelState.LOADING
+        self.reason = ""
+        self.admission = Admission(settings.max_queue_requests, settings.max_queue_tokens)
+        self._observer = observer
+        self._queue = RequestQueue()
+        self._router = Router(self._queue)
+        events = ReplicaEvents(self._router.wake, self._requeue, self._stepped, self._replica_moved)
+        watch = Watch(silence_seconds, settings.step_deadline_seconds)
+        self.replicas = [Replica(index, watch, events) for index in range(settings.replicas)]
+        for replica in self.replicas:
+            self._router.add(replica)
+
+    @property
+    def hello(self) -> wire.WorkerHello:
+        """What the model is, as its workers say. Raises `Unavailable` before the first one is ready."""
+        for replica in self.replicas:
+            if replica.hello is not None:
+                return replica.hello
+        raise errors.Unavailable(f"model {self.name!r} is loading")
+
+    @property
+    def ready(self) -> bool:
+        """Whether some replica would answer now."""
+        return self.state is ModelState.READY and any(r.state is ReplicaState.READY for r in self.replicas)
+
+    @property
+    def queued_requests(self) -> int:
+        return self.admission.requests - sum(p.rows for r in self.replicas for p in r.running.values())
+
+    @property
+    def queued_tokens(self) -> int:
+        return self.admission.tokens - sum(replica.running_tokens for replica in self.replicas)
+
+    def move(self, state: ModelState, reason: str = "") -> None:
+        self.state = state
+        self.reason = reason
+        self._observer.moved(self)
+
+    async def run(self, parts: Sequence[Part], caller: Caller) -> list[Answer]:
+        """Run all parts and return their answers in order, or raise the one error that ends the request."""
+        self._check_serving()
+        with self.admission.permit(caller, sum(p.rows for p in parts), sum(p.tokens for p in parts)):
+            call = Call(caller, len(parts))
+            pending = [PendingRequest(call, i, p.submission, p.rows, p.tokens) for i, p in enumerate(parts)]
+            for request in pending:
+                self._queue.push(request)
+            self._router.wake()
+            try:
+                answers = await self._ending(call)
+            finally:
+                if not call.complete:
+                    self._cancel(pending)
+        self._observer.answered(self, answers)
+        return answers
+
+    async def drain(self) -> None:
+        """Take nothing new, and return once every request has ended."""
+        self.move(ModelState.DRAINING)
+        while self.admission.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*(replica.drain() for replica in self.replicas))
+
+    def end(self, reason: str) -> None:
+        """Fail what still waits: no worker will come any more."""
+        for pending in self._queue.drain():
+            pending.call.fail(errors.Unavailable(reason))
+
+    async def _ending(self, call: Call) -> list[Answer]:
+        left = call.caller.seconds_left()
+        try:
+            async with asyncio.timeout(left if left < 1e9 else None):
+                return await call.future
+        except TimeoutError:
+            raise errors.DeadlineExceeded("the deadline passed before the request was answered") from None
+
+    def _check_serving(self) -> None:
+        if self.state is ModelState.DRAINING:
+            raise errors.Unavailable(f"model {self.name!r} version {self.version} is being unloaded")
+        if self.state is not ModelState.READY:
+            raise errors.Unavailable(f"model {self.name!r} is {self.state.value}")
+        if all(replica.gave_up for replica in self.replicas):
+            raise errors.Unavailable(f"no replica of model {self.name!r} is ready")
+
+    def _cancel(self, pending: Sequence[PendingRequest]) -> None:
+        for request in pending:
+            for replica in self.replicas:
+                replica.cancel(request)
+
+    def _requeue(self, pending: PendingRequest) -> None:
+        self._queue.push(pending)
+        self._router.wake()
+
+    def _stepped(self, results: wire.StepResults) -> None:
+        self.admission.note_answer(results.batch_tokens)
+        self._observer.stepped(self, results)
+
+    def _replica_moved(self, replica: Replica) -> None:
+        self._observer.moved(self)
