@@ -23,6 +23,10 @@ class OutOfMemory(RuntimeError):
     """The device has no memory for this batch; a smaller one may fit."""
 
 
+class DeviceFailed(RuntimeError):
+    """The device is beyond use for this process, as after an error of CUDA: the worker must be started again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """What a submission takes of a batch. For tensors, `tokens` counts rows too."""
@@ -50,6 +54,6 @@ class Engine(Protocol):
     def step(self, batch: Sequence[Submission]) -> list[Outputs]:
         """Run one batch of checked submissions and return the outputs of each, in order.
 
-        Raises `OutOfMemory` if the device is full; any other exception means that nothing of the batch was computed.
+        Raises `OutOfMemory` if the device is full and `DeviceFailed` if it is beyond use; any other exception means that nothing of the batch was computed.
         """
         ...

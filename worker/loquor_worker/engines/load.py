@@ -1,0 +1,121 @@
+"""Makes the engine that a version's folder asks for.
+
+The only place that knows which files mean which engine, and the defaults of device, dtype and limits.
+"""
+
+from pathlib import Path
+
+import torch
+from loquor.internal.v1.replica_service_pb2 import (
+    LABEL_SCORING_IDENTITY,
+    LABEL_SCORING_SIGMOID,
+    LABEL_SCORING_SOFTMAX,
+)
+from loquor.v1.model_service_pb2 import TASK_CLASSIFY, TASK_EMBED, TASK_TAG_TOKENS
+
+from loquor_worker.engines import Engine, LoadError
+from loquor_worker.engines.answers import Answers, EmbeddingAnswers, SequenceAnswers, TokenAnswers
+from loquor_worker.engines.encoder import EncoderEngine, EncoderLimits
+from loquor_worker.models.assembly import Assembly
+from loquor_worker.models.attention import GroupedAttention
+from loquor_worker.models.json_file import JsonFile
+from loquor_worker.models.sentence_files import read_embedding_files, read_max_length
+
+TENSOR_FILE = "model.pt2"
+TASKS = {"embed": TASK_EMBED, "classify": TASK_CLASSIFY, "tag_tokens": TASK_TAG_TOKENS}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AUTO = "auto"
+# Tokens in one step by the kind of device; docs/decisions/0005 has the measurements.
+BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+
+
+def load_engine(
+    path: Path,
+    *,
+    task: str | None,
+    device: str,
+    dtype: str,
+    max_batch_tokens: int | None,
+    max_sequence_tokens: int | None,
+) -> Engine:
+    """Load a version's folder. `task` None is inferred from its files, `device` and `dtype` may be `auto`.
+
+    Raises `LoadError` for a folder or a setting that cannot be served.
+    """
+    chosen_device = _device(device)
+    assembly = Assembly(path, chosen_device, _dtype(dtype, chosen_device))
+    chosen_task = task or _task(assembly.file)
+    if chosen_task not in TASKS:
+        raise LoadError(f"task: {chosen_task!r} is not one of {', '.join(TASKS)}")
+    transformer = assembly.transformer(GroupedAttention)
+    answers = _answers(chosen_task, assembly)
+    limits = _limits(assembly, max_batch_tokens, max_sequence_tokens)
+    return EncoderEngine(TASKS[chosen_task], transformer, answers, limits)
+
+
+def _device(name: str) -> torch.device:
+    if name == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise LoadError(f"device: {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == AUTO:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise LoadError(f"dtype: {name!r} is not one of {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _task(config: JsonFile) -> str:
+    """Plain encoders are for embeddings."""
+    architectures = [str(name) for name in config.items("architectures")]
+    if any(name.endswith("ForSequenceClassification") for name in architectures):
+        return "classify"
+    if any(name.endswith("ForTokenClassification") for name in architectures):
+        return "tag_tokens"
+    return "embed"
+
+
+def _limits(assembly: Assembly, max_batch_tokens: int | None, max_sequence_tokens: int | None) -> EncoderLimits:
+    bounds = [assembly.config.max_positions, read_max_length(assembly.folder), max_sequence_tokens]
+    batch_tokens = max_batch_tokens or BATCH_TOKENS.get(assembly.device.type, BATCH_TOKENS["cpu"])
+    return EncoderLimits(min(bound for bound in bounds if bound), batch_tokens)
+
+
+def _answers(task: str, assembly: Assembly) -> Answers:
+    if task == "embed":
+        files = read_embedding_files(assembly.folder)
+        dimensions = files.projections[-1].outputs if files.projections else assembly.config.hidden_size
+        return EmbeddingAnswers(assembly.embedding_head(files), dimensions, normalize=files.normalize)
+    if task == "classify":
+        sequence_head = assembly.sequence_head()
+        labels = _labels(assembly.file, sequence_head.labels.output.out_features)
+        return SequenceAnswers(sequence_head, labels, _scoring(assembly.file, len(labels)))
+    token_head = assembly.token_head()
+    return TokenAnswers(token_head, _labels(assembly.file, token_head.labels.output.out_features))
+
+
+def _labels(config: JsonFile, count: int) -> list[str]:
+    """Names by id; where the files give none, those that Hugging Face gives."""
+    names = config.child("id2label")
+    if not names.keys():
+        return [f"LABEL_{index}" for index in range(count)]
+    if sorted(names.keys()) != sorted(str(index) for index in range(count)):
+        raise config.refuse("id2label", f"the weights have {count} labels, the names are {len(names.keys())}")
+    return [names.text(str(index)) for index in range(count)]
+
+
+def _scoring(config: JsonFile, labels: int) -> int:
+    """A single label without a problem type is a ranking score."""
+    problem = config.text("problem_type", "")
+    if problem == "regression":
+        return LABEL_SCORING_IDENTITY
+    if problem == "multi_label_classification" or (labels == 1 and not problem):
+        return LABEL_SCORING_SIGMOID
+    return LABEL_SCORING_SOFTMAX

@@ -1,0 +1,16 @@
+"""All families, found by what `config.json` says."""
+
+from loquor_worker.models.families import Family
+from loquor_worker.models.families.bert import BERT
+from loquor_worker.models.families.distilbert import DISTILBERT
+from loquor_worker.models.families.modernbert import MODERNBERT
+from loquor_worker.models.families.mpnet import MPNET
+from loquor_worker.models.families.roberta import ROBERTA
+from loquor_worker.models.json_file import JsonFile
+
+FAMILIES = {name: family for family in (BERT, ROBERTA, DISTILBERT, MPNET, MODERNBERT) for name in family.model_types}
+
+
+def family_of(config: JsonFile) -> Family:
+    """Raises `LoadError` for a family that has no table."""
+    return FAMILIES[config.one_of("model_type", tuple(FAMILIES))]

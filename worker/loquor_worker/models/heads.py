@@ -1,0 +1,88 @@
+"""What stands on the transformer: pooled embeddings, one label for a sequence, one label for each token.
+
+A head makes tensors of the hidden states of packed sequences. It knows no wire format and no label's name.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from loquor_worker.models.packing import Packing
+from loquor_worker.models.pooling import Pooling, pool
+from loquor_worker.models.transformer import ACTIVATIONS
+
+
+class Dense(nn.Module):
+    """A projection with an activation, as sentence-transformers puts it behind the pooling."""
+
+    def __init__(self, inputs: int, outputs: int, activation: str | None, *, bias: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=bias)
+        self._activation: Callable[[Tensor], Tensor] | None = ACTIVATIONS[activation] if activation else None
+
+    def forward(self, rows: Tensor) -> Tensor:
+        rows = self.linear(rows)
+        return rows if self._activation is None else self._activation(rows)
+
+
+class EmbeddingHead(nn.Module):
+    """Pooling, and where the model has them projections."""
+
+    def __init__(self, pooling: Pooling, projections: list[Dense]) -> None:
+        super().__init__()
+        self._pooling = pooling
+        self.projections = nn.Sequential(*projections)
+
+    def forward(self, hidden: Tensor, packing: Packing, normalize: Tensor) -> Tensor:
+        """[sequences, dimensions] in float32; `normalize`, [sequences], says which get the length 1."""
+        rows: Tensor = self.projections(pool(hidden, packing, self._pooling)).float()
+        return torch.where(normalize.unsqueeze(1), F.normalize(rows), rows)
+
+
+class LabelHead(nn.Module):
+    """Logits of rows, behind a projection and a norm where the family has them."""
+
+    def __init__(
+        self, hidden_size: int, labels: int, *, activation: str | None, dense_bias: bool, norm: nn.LayerNorm | None
+    ) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size, bias=dense_bias) if activation else None
+        self._activation = ACTIVATIONS[activation] if activation else None
+        self.norm = norm
+        self.output = nn.Linear(hidden_size, labels)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Of [rows, hidden size] make [rows, labels] in float32."""
+        if self.dense is not None and self._activation is not None:
+            rows = self._activation(self.dense(rows))
+        if self.norm is not None:
+            rows = self.norm(rows)
+        return self.output(rows).float()  # type: ignore[no-any-return]
+
+
+class SequenceHead(nn.Module):
+    """One row of logits a sequence."""
+
+    def __init__(self, pooling: Pooling, labels: LabelHead) -> None:
+        super().__init__()
+        self._pooling = pooling
+        self.labels = labels
+
+    def forward(self, hidden: Tensor, packing: Packing) -> Tensor:
+        """[sequences, labels] in float32."""
+        return self.labels(pool(hidden, packing, self._pooling))  # type: ignore[no-any-return]
+
+
+class TokenHead(nn.Module):
+    """The likeliest label of each token."""
+
+    def __init__(self, labels: LabelHead) -> None:
+        super().__init__()
+        self.labels = labels
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Label ids in int32 and their probabilities in float32, each [rows]."""
+        scores, ids = self.labels(hidden).softmax(dim=-1).max(dim=-1)
+        return ids.to(torch.int32), scores
