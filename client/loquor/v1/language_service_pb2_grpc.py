@@ -37,7 +37,7 @@ class LanguageServiceStub(object):
     - Privacy. No text and no result is written to a log, a metric or an error message.
 
     Request metadata that the server reads:
-    - `x-request-id`: at most 128 printable ASCII characters, echoed in the initial metadata and put on every log line. Made up if absent.
+    - `x-request-id`: at most 128 printable ASCII characters, echoed in the trailing metadata and put on every log line. Made up if absent.
     - `loquor-priority`: 1 (first) to 9 (last); 5 if absent. A waiting request of a lower number is served first.
     """
 
@@ -91,7 +91,7 @@ class LanguageServiceServicer(object):
     - Privacy. No text and no result is written to a log, a metric or an error message.
 
     Request metadata that the server reads:
-    - `x-request-id`: at most 128 printable ASCII characters, echoed in the initial metadata and put on every log line. Made up if absent.
+    - `x-request-id`: at most 128 printable ASCII characters, echoed in the trailing metadata and put on every log line. Made up if absent.
     - `loquor-priority`: 1 (first) to 9 (last); 5 if absent. A waiting request of a lower number is served first.
     """
 
@@ -192,7 +192,7 @@ class LanguageService(object):
     - Privacy. No text and no result is written to a log, a metric or an error message.
 
     Request metadata that the server reads:
-    - `x-request-id`: at most 128 printable ASCII characters, echoed in the initial metadata and put on every log line. Made up if absent.
+    - `x-request-id`: at most 128 printable ASCII characters, echoed in the trailing metadata and put on every log line. Made up if absent.
     - `loquor-priority`: 1 (first) to 9 (last); 5 if absent. A waiting request of a lower number is served first.
     """
 
