@@ -31,7 +31,7 @@ class ManifestError(Exception):
 
 
 def write_manifest(folder: Path) -> Path:
-    """Write the manifest of all files below `folder`, and return its path. Raises `ManifestError` for a link or device."""
+    """Write the manifest of all files below `folder`; return its path. Raises `ManifestError` for a link or device."""
     files = {name: _measured(folder / name) for name in _files(folder) if name != MANIFEST_NAME}
     path = folder / MANIFEST_NAME
     path.write_text(json.dumps({"files": files}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -39,7 +39,7 @@ def write_manifest(folder: Path) -> Path:
 
 
 def verify_manifest(folder: Path) -> bool:
-    """Read every file and compare. False if the folder has no manifest; raises `ManifestError` at the first difference."""
+    """Read every file and compare. False if there is no manifest; raises `ManifestError` at the first difference."""
     path = folder / MANIFEST_NAME
     if not os.path.lexists(path):
         return False

@@ -2,8 +2,8 @@
 
 Served are weights in safetensors, JSON, texts and a tensor model's `model.pt2`: an allow-list, so that a new kind of
 danger is refused without being known. Code, and formats that run code when they are opened, are refused by name alone;
-a `config.json` that names code of its own (`auto_map`) is refused wherever the key stands. Folders of other runtimes and
-tools are not looked into, for nothing in them is ever opened. It knows no model family and reads no weight.
+a `config.json` that names code of its own (`auto_map`) is refused wherever the key stands. Folders of other runtimes
+and tools are not looked into, for nothing in them is ever opened. It knows no model family and reads no weight.
 """
 
 import enum
@@ -26,7 +26,22 @@ _SERVED_NAMES = frozenset(
 )
 _CODE_SUFFIXES = frozenset({".py", ".pyc", ".pyi", ".pyx", ".so", ".dll", ".dylib", ".sh", ".js", ".ipynb", ".wasm"})
 _PICKLE_SUFFIXES = frozenset(
-    {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy", ".npz", ".mar", ".h5", ".hdf5", ".keras"}
+    {
+        ".bin",
+        ".pt",
+        ".pth",
+        ".pkl",
+        ".pickle",
+        ".ckpt",
+        ".joblib",
+        ".dill",
+        ".npy",
+        ".npz",
+        ".mar",
+        ".h5",
+        ".hdf5",
+        ".keras",
+    }
 )
 _CODE_KEYS = frozenset({"auto_map", "custom_pipelines"})
 _MAX_FILES = 10_000
@@ -43,7 +58,7 @@ class FileKind(enum.Enum):
 
 
 class ModelFilesRefused(Exception):
-    """The files of a version cannot be served. `file` is relative to the version's folder, `reason` for the operator."""
+    """The files of a version cannot be served. `file` is relative to its folder, `reason` for the operator."""
 
     def __init__(self, model: str, file: str, reason: str) -> None:
         super().__init__(f"model {model}: {file}: {reason}")

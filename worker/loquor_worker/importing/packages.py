@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loquor.internal.manifest import sha256_of
+
 from loquor_worker.importing.errors import DownloadFailed
 
 Progress = Callable[[str, int, int], None]

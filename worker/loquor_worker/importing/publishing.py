@@ -16,6 +16,7 @@ from pathlib import Path
 from loquor.internal.manifest import write_manifest
 from loquor.internal.model_files import ModelFilesRefused, check_files
 from loquor.internal.model_folder import is_name, versions
+
 from loquor_worker.importing.errors import ImportFailed
 
 _PREFIX = ".partial-"

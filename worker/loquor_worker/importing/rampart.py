@@ -1,7 +1,7 @@
 """Rampart's 4-bit ONNX weights, expanded to the safetensors of a `BertForTokenClassification`.
 
-Its matrices are `MatMulNBits` nodes: blocks of 4-bit numbers, the low nibble first, each block with a scale and perhaps a
-zero point, so weight = (number - zero point) * scale. Its embeddings are bytes with one scale and zero point each. All
+Its matrices are `MatMulNBits` nodes: blocks of 4-bit numbers, the low nibble first, each with a scale and perhaps a
+zero point: weight = (number - zero point) * scale. Its embeddings are bytes with one scale and zero point each. All
 else is float32 already, under the names that Hugging Face's BERT has. It knows no other ONNX graph and runs none.
 """
 
