@@ -95,10 +95,10 @@ def _answers(task: str, assembly: Assembly) -> Answers:
         return EmbeddingAnswers(assembly.embedding_head(files), dimensions, normalize=files.normalize)
     if task == "classify":
         sequence_head = assembly.sequence_head()
-        labels = _labels(assembly.file, sequence_head.labels.output.out_features)
+        labels = _labels(assembly.file, sequence_head.labels.output.outputs)
         return SequenceAnswers(sequence_head, labels, _scoring(assembly.file, len(labels)))
     token_head = assembly.token_head()
-    return TokenAnswers(token_head, _labels(assembly.file, token_head.labels.output.out_features))
+    return TokenAnswers(token_head, _labels(assembly.file, token_head.labels.output.outputs))
 
 
 def _labels(config: JsonFile, count: int) -> list[str]:

@@ -51,8 +51,7 @@ class Assembly:
     def transformer(self, attention: Attention) -> Transformer:
         family = family_of(self.file)
         prefix = family.prefix if self.checkpoint.has_prefix(family.prefix) else ""
-        with torch.device("meta"):
-            module = Transformer(self.config, attention)
+        module = Transformer(self.config, attention)
         stems = {}
         for ours, theirs in family.stems.items():
             for layer in range(self.config.layers):
@@ -72,20 +71,18 @@ class Assembly:
 
     def _label_head(self, table: HeadTable) -> LabelHead:
         labels = self.checkpoint.shape(f"{table.output}.weight")[0]
-        with torch.device("meta"):
-            module = LabelHead(
-                self.config.hidden_size,
-                labels,
-                activation=table.activation if table.dense else None,
-                dense_bias=table.dense_bias,
-                norm=make_norm(self.config) if table.norm else None,
-            )
+        module = LabelHead(
+            self.config.hidden_size,
+            labels,
+            activation=table.activation if table.dense else None,
+            dense_bias=table.dense_bias,
+            norm=make_norm(self.config) if table.norm else None,
+        )
         parts = {"output": table.output, "dense": table.dense, "norm": table.norm}
         return self._filled(module, {ours: (theirs,) for ours, theirs in parts.items() if theirs})
 
     def _dense(self, projection: Projection) -> Dense:
-        with torch.device("meta"):
-            module = Dense(projection.inputs, projection.outputs, projection.activation, bias=projection.bias)
+        module = Dense(projection.inputs, projection.outputs, projection.activation, bias=projection.bias)
         fill(module, Checkpoint(projection.folder), {"linear": ("linear",)}, device=self.device, dtype=self.dtype)
         return module
 

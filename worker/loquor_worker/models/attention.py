@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from loquor_worker.models.packing import Packing, Run
 
@@ -39,7 +39,7 @@ class GroupedAttention:
                 out = local_attention(q, k, v, window)
             else:
                 mask = None if bias is None else bias[:, : run.length, : run.length].unsqueeze(0)
-                out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+                out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             parts.append(out.transpose(1, 2).flatten(0, 1))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -50,7 +50,7 @@ def _dense(rows: Tensor, run: Run) -> Tensor:
 
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
-    """Attention within a window, a block of queries at a time, so that the cost grows with the length and not its square."""
+    """Attention within a window, a block of queries at a time: the cost grows with the length and not its square."""
     length, block = query.shape[2], max(2 * window, 64)
     # Row i of a block may see the columns i to i + 2 * window of the keys that start `window` before the block.
     rows = torch.arange(block, device=query.device).unsqueeze(1)
@@ -63,5 +63,7 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> T
         shift = start - window
         mask = band[: end - start, low - shift : high - shift]
         seen = slice(low, high)
-        parts.append(F.scaled_dot_product_attention(query[:, :, start:end], key[:, :, seen], value[:, :, seen], mask))
+        parts.append(
+            functional.scaled_dot_product_attention(query[:, :, start:end], key[:, :, seen], value[:, :, seen], mask)
+        )
     return torch.cat(parts, dim=2)

@@ -6,10 +6,11 @@ A head makes tensors of the hidden states of packed sequences. It knows no wire 
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from loquor_worker.models.packing import Packing
+from loquor_worker.models.parts import Linear, Norm
 from loquor_worker.models.pooling import Pooling, pool
 from loquor_worker.models.transformer import ACTIVATIONS
 
@@ -19,7 +20,7 @@ class Dense(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, activation: str | None, *, bias: bool) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs, bias=bias)
+        self.linear = Linear(inputs, outputs, bias=bias)
         self._activation: Callable[[Tensor], Tensor] | None = ACTIVATIONS[activation] if activation else None
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -38,20 +39,20 @@ class EmbeddingHead(nn.Module):
     def forward(self, hidden: Tensor, packing: Packing, normalize: Tensor) -> Tensor:
         """[sequences, dimensions] in float32; `normalize`, [sequences], says which get the length 1."""
         rows: Tensor = self.projections(pool(hidden, packing, self._pooling)).float()
-        return torch.where(normalize.unsqueeze(1), F.normalize(rows), rows)
+        return torch.where(normalize.unsqueeze(1), functional.normalize(rows), rows)
 
 
 class LabelHead(nn.Module):
     """Logits of rows, behind a projection and a norm where the family has them."""
 
     def __init__(
-        self, hidden_size: int, labels: int, *, activation: str | None, dense_bias: bool, norm: nn.LayerNorm | None
+        self, hidden_size: int, labels: int, *, activation: str | None, dense_bias: bool, norm: Norm | None
     ) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size, bias=dense_bias) if activation else None
+        self.dense = Linear(hidden_size, hidden_size, bias=dense_bias) if activation else None
         self._activation = ACTIVATIONS[activation] if activation else None
         self.norm = norm
-        self.output = nn.Linear(hidden_size, labels)
+        self.output = Linear(hidden_size, labels, bias=True)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Of [rows, hidden size] make [rows, labels] in float32."""

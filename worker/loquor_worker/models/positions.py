@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from loquor_worker.models.config import RelativeBias
+from loquor_worker.models.parts import Table
 
 
 class Rotary(NamedTuple):
@@ -39,7 +40,7 @@ class RelativeBiasTable(nn.Module):
     def __init__(self, config: RelativeBias, heads: int) -> None:
         super().__init__()
         self._config = config
-        self.table = nn.Embedding(config.buckets, heads)
+        self.table = Table(config.buckets, heads)
 
     def forward(self, length: int) -> Tensor:
         """[heads, length, length]; that of a shorter sequence is its upper left corner."""

@@ -8,22 +8,23 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from loquor_worker.models.attention import Attend, Attention
 from loquor_worker.models.config import ModelConfig, NormPlace
 from loquor_worker.models.packing import Packing
+from loquor_worker.models.parts import Linear, Norm, Table
 from loquor_worker.models.positions import RelativeBiasTable, Rotary, rotate
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_fast": partial(F.gelu, approximate="tanh"),
-    "gelu_new": partial(F.gelu, approximate="tanh"),
-    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
-    "relu": F.relu,
-    "silu": F.silu,
-    "swish": F.silu,
+    "gelu": functional.gelu,
+    "gelu_fast": partial(functional.gelu, approximate="tanh"),
+    "gelu_new": partial(functional.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(functional.gelu, approximate="tanh"),
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "swish": functional.silu,
     "tanh": torch.tanh,
 }
 
@@ -34,9 +35,9 @@ class Embeddings(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self._first_position = config.first_position
-        self.tokens = nn.Embedding(config.vocabulary_size, config.hidden_size)
-        self.positions = nn.Embedding(config.position_rows, config.hidden_size) if config.position_rows else None
-        self.types = nn.Embedding(config.token_types, config.hidden_size) if config.token_types else None
+        self.tokens = Table(config.vocabulary_size, config.hidden_size)
+        self.positions = Table(config.position_rows, config.hidden_size) if config.position_rows else None
+        self.types = Table(config.token_types, config.hidden_size) if config.token_types else None
         self.norm = make_norm(config)
 
     def forward(self, ids: Tensor, positions: Tensor, types: Tensor | None) -> Tensor:
@@ -55,8 +56,8 @@ class SelfAttention(nn.Module):
         super().__init__()
         self._shape = (3, config.heads, config.head_size)
         self._window = config.window(layer)
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.attention_bias)
-        self.output = nn.Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
+        self.qkv = Linear(config.hidden_size, 3 * config.hidden_size, bias=config.attention_bias)
+        self.output = Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
 
     def forward(self, hidden: Tensor, attend: Attend, rotary: Rotary | None, bias: Tensor | None) -> Tensor:
         query, key, value = self.qkv(hidden).unflatten(-1, self._shape).unbind(1)
@@ -72,8 +73,8 @@ class FeedForward(nn.Module):
         super().__init__()
         self._gated = config.gated
         self._activation = ACTIVATIONS[config.activation]
-        self.up = nn.Linear(config.hidden_size, config.mlp_width, bias=config.mlp_bias)
-        self.down = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
+        self.up = Linear(config.hidden_size, config.mlp_width, bias=config.mlp_bias)
+        self.down = Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         wide = self.up(hidden)
@@ -131,5 +132,5 @@ class Transformer(nn.Module):
         return [made[base] for base in bases] if bases else [None] * self.config.layers
 
 
-def make_norm(config: ModelConfig) -> nn.LayerNorm:
-    return nn.LayerNorm(config.hidden_size, eps=config.norm_epsilon, bias=config.norm_bias)
+def make_norm(config: ModelConfig) -> Norm:
+    return Norm(config.hidden_size, config.norm_epsilon, bias=config.norm_bias)

@@ -1,0 +1,52 @@
+"""Projections, tables and norms, made without storage and without random numbers: their values come from a checkpoint.
+
+`torch.nn`'s own are not used because initialising them, even on the `meta` device, imports torch's compiler: two seconds.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def _empty(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(shape, device="meta"))
+
+
+class Linear(nn.Module):
+    """Rows times the transposed weight, [outputs, inputs], plus a bias."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
+        super().__init__()
+        self.weight = _empty(outputs, inputs)
+        self.bias = _empty(outputs) if bias else None
+
+    @property
+    def outputs(self) -> int:
+        return self.weight.shape[0]
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return functional.linear(rows, self.weight, self.bias)
+
+
+class Table(nn.Module):
+    """One row for each id."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.weight = _empty(rows, width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return functional.embedding(ids, self.weight)
+
+
+class Norm(nn.Module):
+    """Layer normalisation of each row."""
+
+    def __init__(self, width: int, epsilon: float, *, bias: bool) -> None:
+        super().__init__()
+        self._epsilon = epsilon
+        self.weight = _empty(width)
+        self.bias = _empty(width) if bias else None
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return functional.layer_norm(rows, self.weight.shape, self.weight, self.bias, self._epsilon)
