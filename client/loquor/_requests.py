@@ -1,0 +1,106 @@
+"""Values to messages. A value of the wrong type is refused here, with its name, before anything is sent.
+
+Limits are the server's to know: it refuses an empty list, an unknown model or a text too long with `InvalidArgument`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from loquor._tensors import DataType, Tensor
+from loquor.v1 import language_service_pb2 as language
+from loquor.v1 import tensor_service_pb2 as tensor
+
+Texts: TypeAlias = str | Sequence[str]
+"""One text or several."""
+Inputs: TypeAlias = str | tuple[str, str] | Sequence[str | tuple[str, str]]
+"""One text, one pair of texts (a tuple), or a list of such."""
+
+_DATA_TYPES = {kind: tensor.DataType.Value(f"DATA_TYPE_{kind.name}") for kind in DataType}
+
+
+def embed_request(
+    model: str, texts: Texts, version: int | None, truncate: bool, normalize: bool | None, name: str = "texts"
+) -> language.EmbedRequest:
+    """`name` is what to call the texts where one of them is wrong."""
+    request = language.EmbedRequest(model=model, version=version, texts=check_texts(texts, name), truncate=truncate)
+    if normalize is not None:
+        request.normalize = normalize
+    return request
+
+
+def check_texts(texts: Texts, name: str = "texts") -> list[str]:
+    """The texts as a list. Raises `TypeError` or `ValueError` with the name of the one that is none."""
+    if isinstance(texts, str):
+        texts = [texts]
+    if not isinstance(texts, Sequence) or isinstance(texts, bytes | bytearray | memoryview):
+        raise TypeError(f"{name}: takes a str or a sequence of str, not {type(texts).__name__}")
+    for index, text in enumerate(texts):
+        _check_text(text, f"{name}[{index}]")
+    return list(texts)
+
+
+def classify_inputs(inputs: Inputs) -> list[language.ClassifyInput]:
+    """A tuple is one pair, a list is several inputs."""
+    if isinstance(inputs, str | tuple):
+        inputs = [inputs]
+    if not isinstance(inputs, Sequence) or isinstance(inputs, bytes | bytearray | memoryview):
+        raise TypeError(f"inputs: takes a str, a pair of str or a list of such, not {type(inputs).__name__}")
+    return [_classify_input(item, f"inputs[{index}]") for index, item in enumerate(inputs)]
+
+
+def token_sequences(sequences: Sequence[int] | Sequence[Sequence[int]]) -> list[language.TokenSequence]:
+    """Ids of one text, or of several."""
+    is_one = len(sequences) > 0 and isinstance(sequences[0], int)
+    several: Sequence[object] = [sequences] if is_one else sequences
+    return [_token_sequence(ids, f"sequences[{index}]") for index, ids in enumerate(several)]
+
+
+def tensors(inputs: Mapping[str, Any]) -> list[tensor.Tensor]:
+    """Each value a `Tensor` or something with a buffer."""
+    if not isinstance(inputs, Mapping):
+        raise TypeError(f"inputs: takes a mapping of names to tensors, not {type(inputs).__name__}")
+    return [_tensor(name, value) for name, value in inputs.items()]
+
+
+def check_strings(values: Iterable[str], name: str) -> list[str]:
+    """Names, such as those of outputs."""
+    if isinstance(values, str):
+        raise TypeError(f"{name}: takes a sequence of str, not one str")
+    return check_texts(list(values), name)
+
+
+def _check_text(text: object, name: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: takes a str, not {type(text).__name__}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            # Not the error itself: its text would carry the caller's.
+            raise ValueError(f"{name}: holds a lone surrogate at {error.start}, which UTF-8 cannot carry") from None
+
+
+def _classify_input(item: object, name: str) -> language.ClassifyInput:
+    if isinstance(item, str):
+        _check_text(item, name)
+        return language.ClassifyInput(text=item)
+    if not isinstance(item, tuple) or len(item) != 2:
+        raise TypeError(f"{name}: takes a str or a tuple of two str, not {type(item).__name__}")
+    for position, text in enumerate(item):
+        _check_text(text, f"{name}[{position}]")
+    return language.ClassifyInput(text=item[0], text_pair=item[1])
+
+
+def _token_sequence(ids: object, name: str) -> language.TokenSequence:
+    try:
+        return language.TokenSequence(ids=ids)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: takes a sequence of token ids, whole numbers from 0 to 4294967295") from None
+
+
+def _tensor(name: str, value: Any) -> tensor.Tensor:
+    try:
+        made = Tensor.of(value)
+    except TypeError as error:
+        raise TypeError(f"inputs[{name!r}]: {error}") from None
+    return tensor.Tensor(name=name, data_type=_DATA_TYPES[made.data_type], shape=made.shape, data=made.data)
