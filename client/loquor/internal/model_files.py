@@ -10,7 +10,7 @@ import enum
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -88,7 +88,7 @@ def check_files(model: str, folder: Path) -> None:
             _check_kind(model, file)
         for file in files:
             _check_content(model, folder, file)
-        _check_complete(model, folder, {file.as_posix() for file in files})
+        check_complete(model, files)
         verify_manifest(folder)
     except ManifestError as error:
         raise ModelFilesRefused(model, error.file, f"expected {error.expected}, found {error.found}") from None
@@ -106,7 +106,7 @@ def files_below(model: str, folder: Path, links_into: Path | None = None) -> Ite
         file = entry.relative_to(folder)
         if count >= _MAX_FILES:
             raise ModelFilesRefused(model, file.as_posix(), f"the folder holds more than {_MAX_FILES} files")
-        target = entry.resolve()
+        target = Path(os.path.realpath(entry))
         inside = target.is_relative_to(home) or (links_into is not None and target.is_relative_to(links_into))
         if entry.is_symlink() and not (inside and target.is_file()):
             raise ModelFilesRefused(model, file.as_posix(), "a link that does not lead to a file of this folder")
@@ -191,16 +191,17 @@ def _check_index(index: Any, folder: Path) -> None:
             raise _Refused(f"names the file {shard[:200]!r}, which is missing")
 
 
-def _check_complete(model: str, folder: Path, files: set[str]) -> None:
-    """A tensor model is `model.pt2`; every other model is configuration, tokenizer and weights."""
-    has_weights = any(file.endswith(".safetensors") and "/" not in file for file in files)
-    if "model.pt2" in files:
+def check_complete(model: str, files: Collection[PurePath]) -> None:
+    """Raise `ModelFilesRefused` unless there is a model: `model.pt2`, or configuration, tokenizer and weights."""
+    names = {file.as_posix() for file in files}
+    has_weights = any(name.endswith(".safetensors") and "/" not in name for name in names)
+    if "model.pt2" in names:
         needed = {"loquor.toml"}
         if has_weights:
             raise ModelFilesRefused(model, "model.pt2", "there are safetensors beside it: one folder holds one model")
     else:
         needed = {"config.json", "tokenizer.json"}
-    for file in sorted(needed - files):
-        raise ModelFilesRefused(model, file, f"missing from {folder.name}")
-    if "model.pt2" not in files and not has_weights:
+    for name in sorted(needed - names):
+        raise ModelFilesRefused(model, name, "missing")
+    if "model.pt2" not in names and not has_weights:
         raise ModelFilesRefused(model, "model.safetensors", "missing: the weights come from safetensors alone")

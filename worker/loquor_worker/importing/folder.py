@@ -6,7 +6,8 @@ Documents and folders of other runtimes are left behind. It knows no model famil
 import shutil
 from pathlib import Path, PurePath
 
-from loquor.internal.model_files import FileKind, ModelFilesRefused, files_below, kind_of
+from loquor.internal.manifest import ManifestError, verify_manifest
+from loquor.internal.model_files import FileKind, ModelFilesRefused, check_complete, files_below, kind_of
 
 from loquor_worker.importing.errors import ImportFailed
 from loquor_worker.importing.publishing import new_version
@@ -23,7 +24,10 @@ def import_folder(source: Path, repository: Path, name: str, version: int | None
     if not source.is_dir():
         raise ImportFailed(f"{source}: no such folder")
     with new_version(repository, name, version) as building:
-        for file in _files(name, source):
+        _check_manifest(name, source)
+        files = _files(name, source)
+        check_complete(name, files)
+        for file in files:
             target = building.folder / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, target)
@@ -40,6 +44,13 @@ def _files(name: str, source: Path) -> list[PurePath]:
         if kind is FileKind.SERVED and file.name not in _LEFT_BEHIND:
             copied.append(file)
     return copied
+
+
+def _check_manifest(name: str, source: Path) -> None:
+    try:
+        verify_manifest(source)
+    except ManifestError as error:
+        raise ModelFilesRefused(name, error.file, f"expected {error.expected}, found {error.found}") from None
 
 
 def _blobs(source: Path) -> Path | None:

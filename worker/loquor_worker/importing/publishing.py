@@ -18,6 +18,7 @@ from loquor.internal.model_files import ModelFilesRefused, check_files
 from loquor.internal.model_folder import is_name, versions
 
 from loquor_worker.importing.errors import ImportFailed
+from loquor_worker.importing.trial import check_loads
 
 _PREFIX = ".partial-"
 
@@ -82,8 +83,9 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _publish(folder: Path, repository: Path, name: str, version: int | None) -> Path:
-    write_manifest(folder)
     check_files(name, folder)
+    check_loads(folder)
+    write_manifest(folder)
     _settle(folder)
     while True:
         number = version or max(versions(repository, name), default=0) + 1

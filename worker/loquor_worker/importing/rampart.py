@@ -22,10 +22,14 @@ def convert(source: Path, folder: Path) -> None:
     """Write `model.safetensors` and what needs no change. Raises `ConversionFailed` without the extra `convert`."""
     try:
         import onnx
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
     except ImportError:
         raise ConversionFailed("rampart is converted from ONNX, which needs: pip install 'loquor[convert]'") from None
-    save_file(_weights(onnx.load(source / _ONNX)), folder / "model.safetensors", metadata={"format": "pt"})
+    try:
+        save_file(_weights(onnx.load(source / _ONNX)), folder / "model.safetensors", metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise ConversionFailed(f"model.safetensors cannot be written: {error}") from error
     for path in sorted(source.iterdir()):
         if path.is_file():
             shutil.copyfile(path, folder / path.name)
