@@ -1,0 +1,1 @@
+"""What `deploy/check.py` checks, and the tools it fetches for that."""
