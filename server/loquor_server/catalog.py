@@ -54,8 +54,16 @@ class Catalog:
 
     def models(self) -> Iterator[ServedModel]:
         """Every version that is loaded, is being loaded or unloaded, or whose load failed last."""
-        for versions in self._versions.values():
-            yield from versions.values()
+        for versions in list(self._versions.values()):  # copied: the metrics' thread reads it too
+            yield from list(versions.values())
+
+    def names(self) -> list[str]:
+        """The names that are served, or are to be once they have loaded."""
+        return [name for name, versions in self._versions.items() if versions]
+
+    def knows(self, name: str) -> bool:
+        """Whether some version of this name is loaded, is loading or failed to load."""
+        return bool(self._versions.get(name))
 
     def default_version(self, name: str) -> int | None:
         return self._defaults.get(name)

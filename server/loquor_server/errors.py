@@ -85,3 +85,7 @@ class Unimplemented(RequestError):
 
 class EngineFailed(RequestError):
     code = StatusCode.INTERNAL
+
+
+class StartFailed(Exception):
+    """The server cannot start. The text is one line for the operator."""

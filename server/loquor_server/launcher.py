@@ -24,8 +24,9 @@ class ModelPlan:
 class Launcher:
     """Starts worker processes on this machine."""
 
-    def __init__(self, sockets: SocketDirectory) -> None:
+    def __init__(self, sockets: SocketDirectory, *, log_format: str, log_level: str) -> None:
         self._sockets = sockets
+        self._log_arguments = ["--log-format", log_format, "--log-level", log_level]
         self._prepared: dict[tuple[str, int, int], list[WorkerProcess]] = defaultdict(list)
 
     def prepare(self, plans: Sequence[ModelPlan]) -> None:
@@ -62,7 +63,9 @@ class Launcher:
             "--max-sequence-tokens": str(settings.max_sequence_tokens),
             "--max-queue-delay-seconds": str(settings.max_queue_delay_seconds),
         }
-        return WorkerProcess(self._sockets, [part for pair in arguments.items() for part in pair])
+        return WorkerProcess(
+            self._sockets, [*self._log_arguments, *(part for pair in arguments.items() for part in pair)]
+        )
 
 
 def share_of_cores(workers: int) -> int:

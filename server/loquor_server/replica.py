@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 import grpc
+
 from loquor.internal import channels
 from loquor.internal.protocol import PROTOCOL_VERSION, SERVE_METHOD
 from loquor.internal.v1 import replica_service_pb2 as wire
@@ -19,8 +21,11 @@ from loquor_server import errors
 from loquor_server.pending_request import Answer, PendingRequest
 
 
+_Stream: TypeAlias = "grpc.aio.StreamStreamCall[wire.ServeRequest, wire.ServeResponse]"
+
+
 class ReplicaState(Enum):
-    """STARTING -> READY (hello) -> DRAINING (drain) -> STOPPED; any -> LOST (stream ended) -> STARTING; any -> STOPPED."""
+    """STARTING -> READY (hello) -> DRAINING (drain); any -> LOST (stream ended) -> STARTING; any -> STOPPED (stop)."""
 
     STARTING = "starting"
     READY = "ready"
@@ -143,9 +148,7 @@ class Replica:
         """
         self.move(ReplicaState.STARTING)
         channel = channels.open_channel(address)
-        call = channel.stream_stream(SERVE_METHOD, wire.ServeRequest.SerializeToString, wire.ServeResponse.FromString)(
-            wait_for_ready=True
-        )
+        call = channel.stream_stream(SERVE_METHOD, _serialize, wire.ServeResponse.FromString)(wait_for_ready=True)
         self._seen_at = time.monotonic()
         tasks = [asyncio.create_task(step) for step in (self._read(call, epoch), self._write(call), self._guard())]
         try:
@@ -171,8 +174,8 @@ class Replica:
             self._idle.clear()
             await self._idle.wait()
 
-    async def _read(self, call: "grpc.aio.StreamStreamCall", epoch: int) -> None:
-        while (response := await call.read()) is not grpc.aio.EOF:
+    async def _read(self, call: "_Stream", epoch: int) -> None:
+        while isinstance(response := await call.read(), wire.ServeResponse):
             self._seen_at = time.monotonic()
             if response.epoch != epoch:
                 continue
@@ -202,7 +205,7 @@ class Replica:
         self._step_seconds = 0.0
         self.move(ReplicaState.READY)
 
-    async def _write(self, call: "grpc.aio.StreamStreamCall") -> None:
+    async def _write(self, call: "_Stream") -> None:
         await call.write(wire.ServeRequest(hello=wire.FrontHello(protocol_version=PROTOCOL_VERSION)))
         while True:
             await self._unsent.wait()
@@ -285,3 +288,7 @@ class Replica:
                 pending.call.fail(errors.Poisoned("two workers were lost while they ran this request"))
             elif not pending.ended:
                 self._events.requeue(pending)
+
+
+def _serialize(request: wire.ServeRequest) -> bytes:
+    return request.SerializeToString()

@@ -12,7 +12,6 @@ from loquor.internal import model_folder
 from loquor.internal.model_files import ModelFilesRefused, check_files
 from loquor.internal.model_folder import ModelFolder
 from loquor.internal.settings import SettingsError
-
 from loquor_server.errors import ModelNotFound
 from loquor_server.model_settings import ModelSettings
 
@@ -42,6 +41,10 @@ class Repository:
     def newest(self, name: str) -> int:
         """The highest version of a model. Raises `ModelNotFound`."""
         return self.versions(name)[-1]
+
+    def folders(self) -> list[ModelFolder]:
+        """Every version of every model, by name and version."""
+        return [self.resolve(name, version) for name in self.names() for version in self.versions(name)]
 
     def resolve(self, name: str, version: int | None = None) -> ModelFolder:
         """The folder of a version, of the newest if `version` is None. Raises `ModelNotFound`; checks no file."""

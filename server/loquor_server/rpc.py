@@ -1,4 +1,4 @@
-"""Between gRPC's handlers and our behaviours: bytes to messages, deadlines and metadata to a `Caller`, errors to statuses.
+"""Between gRPC's handlers and our behaviours: bytes to messages, deadlines to a `Caller`, errors to statuses.
 
 Every method of every service passes through here, so what a caller sees of a failure is decided in one place. Messages
 are parsed by hand, since gRPC would answer malformed ones with UNKNOWN and the name of a class.
@@ -7,7 +7,7 @@ are parsed by hand, since gRPC would answer malformed ones with UNKNOWN and the 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -22,6 +22,8 @@ from loquor_server.caller import Caller, new_request_id, read_caller
 log = structlog.get_logger()
 
 Request = TypeVar("Request", bound=Message)
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 Unary = Callable[[Request, Caller], Awaitable[Message]]
 Streaming = Callable[[AsyncIterator[Request], Caller], AsyncIterator[Message]]
 
@@ -33,17 +35,29 @@ class RpcObserver(Protocol):
 
 
 class Rpc:
-    """Makes gRPC handlers of behaviours."""
+    """Makes gRPC handlers of behaviours, and counts the calls under way.
+
+    Once `drain` is called, new calls are refused with UNAVAILABLE and streams read no further.
+    """
 
     def __init__(self, observer: RpcObserver, default_deadline_seconds: float) -> None:
-        self._observer = observer
+        self.observer = observer
+        self.under_way = 0
         self._default_deadline_seconds = default_deadline_seconds
+        self._draining = asyncio.Event()
 
-    def unary(self, method: str, request_type: type[Request], behave: Unary[Request]) -> grpc.RpcMethodHandler:
+    def drain(self) -> None:
+        self._draining.set()
+
+    def check_serving(self) -> None:
+        if self._draining.is_set():
+            raise errors.Unavailable("the server is stopping")
+
+    def unary(self, method: str, request_type: type[Request], behave: Unary[Request]) -> Handler:
         """A handler of `behave(request, caller)`, which returns the response or raises."""
 
-        async def handle(data: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            async with _Ending(self._observer, method, context) as ending:
+        async def handle(data: bytes, context: Context) -> bytes:
+            async with _Ending(self, method, context) as ending:
                 ending.caller = caller = await self._caller(context)
                 request = parse(request_type, data)
                 ending.model = model_name(request)
@@ -55,19 +69,37 @@ class Rpc:
 
     def streaming(
         self, method: str, request_type: type[Request], behave: Streaming[Request], *, deadline: bool = False
-    ) -> grpc.RpcMethodHandler:
+    ) -> Handler:
         """A handler of `behave(requests, caller)`, which yields responses. Without `deadline` the server sets none."""
 
-        async def handle(data: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
-            async with _Ending(self._observer, method, context) as ending:
+        async def handle(data: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+            async with _Ending(self, method, context) as ending:
                 ending.caller = caller = await self._caller(context, unlimited=not deadline)
-                requests = (parse(request_type, message) async for message in data)
+                requests = self._messages(request_type, data)
                 async for response in behave(requests, caller):
                     yield response.SerializeToString()
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
-    async def _caller(self, context: grpc.aio.ServicerContext, *, unlimited: bool = False) -> Caller:
+    async def _messages(self, request_type: type[Request], data: AsyncIterator[bytes]) -> AsyncIterator[Request]:
+        """The messages of a stream, parsed. Raises `Unavailable` when the server drains."""
+        draining = asyncio.create_task(self._draining.wait())
+        try:
+            while True:
+                reading = asyncio.ensure_future(_next(data))
+                await asyncio.wait({reading, draining}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    reading.cancel()
+                    self.check_serving()
+                message = reading.result()
+                if message is None:
+                    return
+                yield parse(request_type, message)
+        finally:
+            draining.cancel()
+
+    async def _caller(self, context: Context, *, unlimited: bool = False) -> Caller:
+        self.check_serving()
         seconds_left = context.time_remaining()
         if seconds_left is None and not unlimited:
             seconds_left = self._default_deadline_seconds
@@ -80,21 +112,23 @@ class Rpc:
 class _Ending:
     """Gives a call its one ending: the status, the details, the log line and the metrics."""
 
-    def __init__(self, observer: RpcObserver, method: str, context: grpc.aio.ServicerContext) -> None:
+    def __init__(self, rpc: Rpc, method: str, context: Context) -> None:
         self.caller: Caller | None = None
         self.model = ""
-        self._observer = observer
+        self._rpc = rpc
         self._method = method
         self._context = context
         self._started = time.monotonic()
 
     async def __aenter__(self) -> "_Ending":
+        self._rpc.under_way += 1
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._rpc.under_way -= 1
         request_id = self.caller.request_id if self.caller else new_request_id()
         code = _code_of(error)
-        self._observer.ended(self._method, self.model, code, time.monotonic() - self._started)
+        self._rpc.observer.ended(self._method, self.model, code, time.monotonic() - self._started)
         if error is None:
             log.debug("call ended", method=self._method, model=self.model, request_id=request_id, code=code.name)
             return
@@ -115,6 +149,10 @@ class _Ending:
             error if isinstance(error, errors.RequestError) else errors.EngineFailed("internal error; see the log")
         )
         await self._context.abort(code, failure.message, failure_metadata(failure, request_id))
+
+
+async def _next(data: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(data, None)
 
 
 def parse(request_type: type[Request], data: bytes) -> Request:

@@ -110,5 +110,5 @@ class Supervisor:
 
     def _pause_seconds(self) -> float:
         """Exponential in the failures since a worker was last ready, with full jitter above half."""
-        longest = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 12), _LONGEST_PAUSE_SECONDS)
+        longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 12), _LONGEST_PAUSE_SECONDS)
         return longest * random.uniform(0.5, 1.0)

@@ -109,7 +109,9 @@ def _check_lengths(encodings: Sequence[Encoding], limit: int, field: str) -> Non
 
 def _part(encoding: Encoding, pair: bool, normalize: bool | None) -> Part:
     ids = encoding.ids
-    tokens = wire.TokenInput(ids=ids, normalize=normalize)
+    tokens = wire.TokenInput(ids=ids)
+    if normalize is not None:
+        tokens.normalize = normalize
     if pair and 1 in (types := encoding.type_ids):
         tokens.pair_start = types.index(1)
     return Part(wire.Submission(tokens=tokens), 1, len(ids))

@@ -50,6 +50,13 @@ def load(
     return from_layers(cls, _from_document(cls, document), _from_environment(cls, environment), flags), rest
 
 
+def load_flags(cls: type[T], arguments: Sequence[str], *, program: str, description: str | None) -> T:
+    """Make the dataclass `cls` from flags alone, for a process that another one starts."""
+    flags = vars(_parser(cls, program, description or "", "").parse_args(arguments))
+    del flags["config"]
+    return from_layers(cls, flags)
+
+
 def from_layers(cls: type[T], *layers: Mapping[str, Any]) -> T:
     """Make the dataclass from mappings of converted values; a later mapping wins, and None means absent."""
     values = {name: value for layer in layers for name, value in layer.items() if value is not None}

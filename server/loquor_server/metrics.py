@@ -1,0 +1,169 @@
+"""Metrics: what is counted, and the page `/metrics`, which a thread of its own serves.
+
+Names are the vocabulary's, in seconds and tokens; docs/metrics.md maps them to Triton's and vLLM's. Labels are bounded:
+a model that is not in the catalog is counted under an empty name.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import grpc
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor_server.catalog import Catalog
+from loquor_server.pending_request import Answer
+from loquor_server.replica import ReplicaState
+from loquor_server.served_model import ModelState, ServedModel
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_TOKENS = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+
+
+class Metrics:
+    """Counters and histograms, told by the front as things happen."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        histogram = functools.partial(Histogram, registry=registry)
+        counter = functools.partial(Counter, registry=registry)
+        self._requests = counter("loquor_requests_total", "Calls ended, by gRPC status.", ("method", "model", "code"))
+        self._request_seconds = histogram(
+            "loquor_request_seconds", "From the arrival of a call to its end.", ("method", "model"), buckets=_SECONDS
+        )
+        self._queue_seconds = histogram(
+            "loquor_queue_seconds",
+            "From the end of tokenization to the start of the step.",
+            ("model",),
+            buckets=_SECONDS,
+        )
+        self._compute_seconds = histogram(
+            "loquor_compute_seconds", "Duration of a step of the engine.", ("model",), buckets=_SECONDS
+        )
+        self._batch_size = histogram("loquor_batch_size", "Texts (or rows) in a step.", ("model",), buckets=_SIZES)
+        self._batch_tokens = histogram(
+            "loquor_batch_tokens", "Tokens (or rows) in a step.", ("model",), buckets=_TOKENS
+        )
+        self._texts = counter("loquor_texts_total", "Texts (or tensor requests) answered.", ("model",))
+        self._tokens = counter("loquor_prompt_tokens_total", "Tokens (or rows) computed.", ("model",))
+        self.loop_lag = Gauge(
+            "loquor_event_loop_lag_seconds",
+            "Longest delay of the front's event loop in the last second.",
+            registry=registry,
+        )
+        build = Gauge("loquor_build_info", "Always 1; the labels say what runs.", ("version",), registry=registry)
+        build.labels(version).set(1)
+
+    def watch(self, catalog: Catalog) -> None:
+        """Read the catalog's present state at every scrape; name its models in labels from now on."""
+        self._catalog = catalog
+        self.registry.register(_CatalogCollector(catalog))
+
+    # --- RpcObserver ---
+
+    def ended(self, method: str, model: str, code: grpc.StatusCode, seconds: float) -> None:
+        name = model if self._catalog.knows(model) else ""
+        self._ended_children(method, name, code).inc()
+        self._seconds_children(method, name).observe(seconds)
+
+    # --- ModelObserver ---
+
+    def stepped(self, model: ServedModel, results: wire.StepResults) -> None:
+        if not results.batch_size:
+            return
+        compute, size, tokens, total = self._step_children(model.name)
+        compute.observe(results.compute_seconds)
+        size.observe(results.batch_size)
+        tokens.observe(results.batch_tokens)
+        total.inc(results.batch_tokens)
+
+    def answered(self, model: ServedModel, answers: Sequence[Answer]) -> None:
+        queue, texts = self._answer_children(model.name)
+        texts.inc(len(answers))
+        for answer in answers:
+            queue.observe(answer.queue_seconds)
+
+    def moved(self, model: ServedModel) -> None:
+        """States are read at the scrape."""
+
+    # Looking a child up by its labels costs more than counting does.
+
+    @functools.cache  # noqa: B019 - one object, which lives as long as the process
+    def _ended_children(self, method: str, model: str, code: grpc.StatusCode) -> Counter:
+        return self._requests.labels(method, model, code.name)
+
+    @functools.cache  # noqa: B019
+    def _seconds_children(self, method: str, model: str) -> Histogram:
+        return self._request_seconds.labels(method, model)
+
+    @functools.cache  # noqa: B019
+    def _step_children(self, model: str) -> tuple[Histogram, Histogram, Histogram, Counter]:
+        return (
+            self._compute_seconds.labels(model),
+            self._batch_size.labels(model),
+            self._batch_tokens.labels(model),
+            self._tokens.labels(model),
+        )
+
+    @functools.cache  # noqa: B019
+    def _answer_children(self, model: str) -> tuple[Histogram, Counter]:
+        return self._queue_seconds.labels(model), self._texts.labels(model)
+
+
+class _CatalogCollector(Collector):
+    """What is so at the moment of the scrape."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        models = list(self._catalog.models())
+        by_model = ("model", "version")
+        queued = GaugeMetricFamily("loquor_queue_requests", "Texts (or rows) waiting in the front.", labels=by_model)
+        tokens = GaugeMetricFamily("loquor_queue_tokens", "Tokens (or rows) waiting in the front.", labels=by_model)
+        running = GaugeMetricFamily("loquor_running_requests", "Texts (or rows) handed to workers.", labels=by_model)
+        replicas = GaugeMetricFamily("loquor_replicas", "Replicas by state.", labels=(*by_model, "state"))
+        restarts = CounterMetricFamily("loquor_worker_restarts", "Workers started again.", labels=by_model)
+        steps = CounterMetricFamily("loquor_steps", "Steps of the present workers.", labels=by_model)
+        states = GaugeMetricFamily("loquor_models", "1 for the state a model is in.", labels=(*by_model, "state"))
+        starts = GaugeMetricFamily(
+            "loquor_worker_start_seconds", "Phases of the last start of a worker.", labels=(*by_model, "phase")
+        )
+        for model in models:
+            key = (model.name, str(model.version))
+            queued.add_metric(key, max(0, model.queued_requests))
+            tokens.add_metric(key, max(0, model.queued_tokens))
+            running.add_metric(key, model.admission.requests - max(0, model.queued_requests))
+            restarts.add_metric(key, sum(replica.restarts for replica in model.replicas))
+            steps.add_metric(key, sum(replica.steps for replica in model.replicas))
+            for replica_state in ReplicaState:
+                count = sum(replica.state is replica_state for replica in model.replicas)
+                replicas.add_metric((*key, replica_state.value), count)
+            for model_state in ModelState:
+                states.add_metric((*key, model_state.value), model.state is model_state)
+            for phase, seconds in _start_seconds(model).items():
+                starts.add_metric((*key, phase), seconds)
+        yield from (queued, tokens, running, replicas, restarts, steps, states, starts)
+
+
+def _start_seconds(model: ServedModel) -> dict[str, float]:
+    """The slowest replica's, phase by phase."""
+    slowest: dict[str, float] = {}
+    for replica in model.replicas:
+        if replica.hello is not None:
+            for phase, seconds in replica.hello.start_seconds.items():
+                slowest[phase] = max(slowest.get(phase, 0.0), seconds)
+    return slowest

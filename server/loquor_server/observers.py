@@ -1,0 +1,26 @@
+"""Tells several observers what happened to a model."""
+
+from collections.abc import Sequence
+
+from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor_server.pending_request import Answer
+from loquor_server.served_model import ModelObserver, ServedModel
+
+
+class Observers:
+    """A `ModelObserver` made of others, told in order."""
+
+    def __init__(self, *observers: ModelObserver) -> None:
+        self._observers = observers
+
+    def stepped(self, model: ServedModel, results: wire.StepResults) -> None:
+        for observer in self._observers:
+            observer.stepped(model, results)
+
+    def answered(self, model: ServedModel, answers: Sequence[Answer]) -> None:
+        for observer in self._observers:
+            observer.answered(model, answers)
+
+    def moved(self, model: ServedModel) -> None:
+        for observer in self._observers:
+            observer.moved(model)

@@ -1,0 +1,104 @@
+"""One worker process: `python -m loquor_worker`, started by the server. Composes link, engine and loop."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+from loquor.internal import logs, settings
+from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor_worker.config import WorkerConfig
+from loquor_worker.engines import DeviceFailed, Engine, LoadError
+from loquor_worker.inbox import Inbox, Stop
+from loquor_worker.link import Link
+from loquor_worker.scheduler import Budget, Scheduler
+from loquor_worker.worker import Progress, Worker
+
+EXIT_LOAD_FAILED, EXIT_DEVICE_FAILED = 3, 4
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_UNLIMITED = 1 << 30
+
+
+def main() -> int:
+    """Serve until SIGTERM. The exit status is 0, 3 if the model cannot be loaded, 4 if the device is beyond use."""
+    config = settings.load_flags(WorkerConfig, sys.argv[1:], program="python -m loquor_worker", description=__doc__)
+    guard_process(config.dies_with_parent)
+    logs.configure(config.log_format, config.log_level)
+    inbox, progress = Inbox(), Progress()
+    signal.signal(signal.SIGTERM, lambda *_: inbox.put(Stop()))
+    link = Link(config.address, config.epoch, inbox, progress, config.heartbeat_seconds)
+    link.open()
+    try:
+        engine, seconds = load(config)
+    except LoadError as error:
+        link.fail(str(error))
+        link.close(2.0)
+        return EXIT_LOAD_FAILED
+    scheduler = Scheduler(budget_of(config, engine))
+    link.ready(greeting_of(engine, config, seconds), room_of(config, engine))
+    try:
+        Worker(engine, scheduler, inbox, link, progress).run()
+    except DeviceFailed:
+        return EXIT_DEVICE_FAILED
+    link.close(2.0)
+    return 0
+
+
+def guard_process(dies_with_parent: bool) -> None:
+    """Die with the parent, ignore the terminal's Ctrl-C (the server decides), and leave no memory in core files."""
+    parent = os.getppid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if dies_with_parent:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            sys.exit("the server that started this worker has ended")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def load(config: WorkerConfig) -> tuple[Engine, dict[str, float]]:
+    """The engine, loaded and warm, and the seconds that each phase took. Raises `LoadError`."""
+    started = time.monotonic()
+    import torch
+
+    from loquor_worker.engines.load import load_engine
+
+    torch.set_num_threads(config.threads)
+    imported = time.monotonic()
+    engine = load_engine(
+        config.model_path,
+        task=None if config.task == "auto" else config.task,
+        device=config.device_of_replica,
+        dtype=config.dtype,
+        max_batch_tokens=config.max_batch_tokens or None,
+        max_sequence_tokens=config.max_sequence_tokens or None,
+    )
+    loaded = time.monotonic()
+    engine.warm()
+    warm = time.monotonic()
+    return engine, {"import": imported - started, "weights": loaded - imported, "warm": warm - loaded}
+
+
+def greeting_of(engine: Engine, config: WorkerConfig, seconds: dict[str, float]) -> wire.WorkerHello:
+    hello = wire.WorkerHello()
+    hello.CopyFrom(engine.hello)
+    hello.threads = config.threads
+    hello.start_seconds.update(seconds)
+    return hello
+
+
+def budget_of(config: WorkerConfig, engine: Engine) -> Budget:
+    rows = config.max_batch_requests or _UNLIMITED
+    return Budget(engine.hello.batch_tokens, rows, config.max_queue_delay_seconds)
+
+
+def room_of(config: WorkerConfig, engine: Engine) -> wire.Room:
+    """Two batches: one that runs and one that waits for it, so that the engine never waits for the front."""
+    rows = min(config.max_batch_requests or engine.hello.batch_tokens, engine.hello.batch_tokens)
+    return wire.Room(submissions=2 * rows, tokens=2 * engine.hello.batch_tokens)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
