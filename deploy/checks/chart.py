@@ -33,6 +33,7 @@ REFUSED = (
     '{"server": {"models": ["a,b"]}}',
     '{"server": {"settings": {"address": "127.0.0.1:1"}}}',
     '{"server": {"settings": {"drain_seconds": 5}}}',
+    '{"server": {"settings": {"drain_delay_seconds": 5}}}',
     '{"server": {"settings": {"Not A Key": 5}}}',
     '{"server": {"modelSettings": {"minilm": 2}}}',
     '{"repository": {"source": "claim", "claimName": ""}}',
