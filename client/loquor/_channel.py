@@ -56,7 +56,8 @@ class ChannelSettings:
         check_deadline(self.deadline_seconds)
         if self.max_message_bytes < 1:
             raise ValueError(f"max_message_bytes: takes at least 1, not {self.max_message_bytes}")
-        if self.key is not None and self.tls is None and not is_local(self.target):
+        is_private = is_local(self.target)
+        if self.key is not None and self.tls is None and not is_private:
             raise ValueError(f"key: is not sent without TLS to {self.address}, only to a loopback or Unix address")
         for name, value in self.call_metadata:
             if not _METADATA_KEY.fullmatch(name) or not (value.isascii() and value.isprintable()):

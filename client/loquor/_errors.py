@@ -18,8 +18,6 @@ Misuse of the client itself (a closed client, a value of the wrong type) is no `
 `TypeError` or `ValueError`.
 """
 
-# ruff: noqa: N818 - the classes are called what the statuses are called
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -6,7 +6,7 @@ Limits are the server's to know: it refuses an empty list, an unknown model or a
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from loquor._tensors import DataType, Tensor
+from loquor._tensors import Tensor
 from loquor.v1 import language_service_pb2 as language
 from loquor.v1 import tensor_service_pb2 as tensor
 
@@ -14,8 +14,6 @@ Texts: TypeAlias = str | Sequence[str]
 """One text or several."""
 Inputs: TypeAlias = str | tuple[str, str] | Sequence[str | tuple[str, str]]
 """One text, one pair of texts (a tuple), or a list of such."""
-
-_DATA_TYPES = {kind: tensor.DataType.Value(f"DATA_TYPE_{kind.name}") for kind in DataType}
 
 
 def embed_request(
@@ -103,4 +101,4 @@ def _tensor(name: str, value: Any) -> tensor.Tensor:
         made = Tensor.of(value)
     except TypeError as error:
         raise TypeError(f"inputs[{name!r}]: {error}") from None
-    return tensor.Tensor(name=name, data_type=_DATA_TYPES[made.data_type], shape=made.shape, data=made.data)
+    return tensor.Tensor(name=name, data_type=f"DATA_TYPE_{made.data_type.name}", shape=made.shape, data=made.data)

@@ -31,8 +31,9 @@ class Retry:
     def __post_init__(self) -> None:
         if not 2 <= self.attempts <= 5:
             raise ValueError(f"attempts: takes 2 to 5, the first one included, not {self.attempts}; None is no retry")
-        if not 0 < self.initial_backoff_seconds <= self.max_backoff_seconds:
-            raise ValueError("initial_backoff_seconds: takes more than 0 and at most max_backoff_seconds")
+        # A pause that rounds to 0 ms leaves the call waiting until its deadline (grpcio 1.85.1).
+        if not 0.01 <= self.initial_backoff_seconds <= self.max_backoff_seconds:
+            raise ValueError("initial_backoff_seconds: takes at least 0.01 and at most max_backoff_seconds")
         if self.multiplier < 1:
             raise ValueError(f"multiplier: takes at least 1, not {self.multiplier}")
         if not 1 <= self.budget <= 1000 or self.budget_ratio <= 0:

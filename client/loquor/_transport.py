@@ -6,7 +6,7 @@ that whoever drives them needs no event loop and no thread. Neither knows what t
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -21,7 +21,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 RequestIn = TypeVar("RequestIn", contravariant=True)
 ResponseOut = TypeVar("ResponseOut", covariant=True)
-Metadata = Sequence[tuple[str, str]]
+Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

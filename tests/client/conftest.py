@@ -10,8 +10,9 @@ from concurrent import futures
 from typing import Any
 
 import grpc
-import loquor
 import pytest
+
+import loquor
 from loquor.v1 import language_service_pb2 as language
 from loquor.v1 import model_service_pb2 as model
 from loquor.v1 import tensor_service_pb2 as tensor
@@ -20,7 +21,7 @@ from loquor.v1 import usage_pb2
 Failure = tuple[grpc.StatusCode, tuple[tuple[str, str], ...]]
 
 
-def vector(text: str) -> list[float]:
+def vector_of(text: str) -> list[float]:
     """What the fake server answers for a text: distinct, and exact in float32."""
     return [float(len(text)), float(zlib.crc32(text.encode()) & 0xFFFF), 0.5]
 
@@ -35,6 +36,7 @@ class FakeServer:
         self.requests: list[Any] = []
         self.stream_failures: dict[str, deque[tuple[int, str]]] = {}
         self.streams_to_break: deque[int] = deque()
+        self.stream_is_mute = False
         self.most_under_way = 0
         self.random = random.Random(1)
         self.before_answer: Callable[[], object] = lambda: None
@@ -74,7 +76,8 @@ class FakeServer:
             if left == 0:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the server goes away")
             left = None if left is None else left - 1
-            yield self._stream_answer(item)
+            if not self.stream_is_mute:
+                yield self._stream_answer(item)
 
     def _shuffled(self, requests: Iterable[language.EmbedStreamRequest]) -> Iterator[language.EmbedStreamRequest]:
         inbox: queue.Queue[language.EmbedStreamRequest | None] = queue.Queue()
@@ -108,13 +111,11 @@ class FakeServer:
         context.abort(code, "told to fail")
 
 
-class _Handlers:
-    """A `grpc.GenericRpcHandler`."""
-
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
     def __init__(self, server: FakeServer) -> None:
         self._server = server
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
         path, server = details.method, self._server
         name = path.rpartition("/")[2]
         if name == "Check":
@@ -147,7 +148,7 @@ def _pump(requests: Iterable[Any], inbox: "queue.Queue[Any]") -> None:
 
 
 def _embed(request: language.EmbedRequest) -> language.EmbedResponse:
-    embeddings = [language.Embedding(values=vector(text), tokens=len(text)) for text in request.texts]
+    embeddings = [language.Embedding(values=vector_of(text), tokens=len(text)) for text in request.texts]
     return language.EmbedResponse(
         model=request.model,
         version=request.version or 1,
@@ -228,10 +229,29 @@ _ANSWERS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.fixture
+def vector() -> Callable[[str], list[float]]:
+    return vector_of
+
+
+@pytest.fixture
 def server() -> Iterator[FakeServer]:
     fake = FakeServer()
     yield fake
     fake.stop()
+
+
+@pytest.fixture
+def make_server() -> Iterator[Callable[..., FakeServer]]:
+    """Starts a server at an address, with credentials; as many as wanted."""
+    started: list[FakeServer] = []
+
+    def start(*arguments: Any) -> FakeServer:
+        started.append(FakeServer(*arguments))
+        return started[-1]
+
+    yield start
+    for fake in started:
+        fake.stop()
 
 
 @pytest.fixture

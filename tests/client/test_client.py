@@ -7,9 +7,10 @@ from array import array
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, get_args
 
-import loquor
 import numpy
 import pytest
+
+import loquor
 from loquor._calls import Calls
 
 
