@@ -16,6 +16,7 @@ from typing import Any
 
 from loquor.internal.manifest import ManifestError, verify_manifest
 from loquor.internal.safetensors_header import HeaderError, check_header
+from loquor.internal.tensor_archive import ArchiveError, check_archive
 
 OTHER_RUNTIMES = frozenset({"onnx", "openvino", "coreml", ".cache", ".git"})
 
@@ -86,9 +87,9 @@ def check_files(model: str, folder: Path) -> None:
         files = sorted(files_below(model, folder))
         for file in files:
             _check_kind(model, file)
+        check_complete(model, files)
         for file in files:
             _check_content(model, folder, file)
-        check_complete(model, files)
         verify_manifest(folder)
     except ManifestError as error:
         raise ModelFilesRefused(model, error.file, f"expected {error.expected}, found {error.found}") from None
@@ -137,13 +138,15 @@ def _check_content(model: str, folder: Path, file: PurePath) -> None:
     try:
         if file.suffix.lower() == ".safetensors":
             check_header(folder / file)
+        elif file.as_posix() == "model.pt2":
+            check_archive(folder / file)
         elif file.name.endswith("config.json"):
             _check_names_no_code(_json(folder / file))
         elif file.as_posix() == "modules.json":
             _check_modules(_json(folder / file))
         elif file.name.endswith(".safetensors.index.json"):
             _check_index(_json(folder / file), folder / file.parent)
-    except (HeaderError, _Refused) as error:
+    except (HeaderError, ArchiveError, _Refused) as error:
         raise ModelFilesRefused(model, file.as_posix(), str(error)) from None
 
 
