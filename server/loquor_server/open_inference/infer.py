@@ -29,7 +29,8 @@ class Inference:
         model = find_model(self._catalog, request.model_name, request.model_version)
         started = time.monotonic()
         try:
-            return await _infer(model, request, caller)
+            with model.in_use():
+                return await _infer(model, request, caller)
         except errors.RequestError:
             self._statistics.failed(model.name, model.version, time.monotonic() - started)
             raise

@@ -5,7 +5,6 @@ switches off those below it, and switching one on switches on those above it; th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from loquor_server.caller import Caller
@@ -25,13 +24,18 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Logging:
     """The log of this process. A level is debug, info, warning or error; `form` is human or json."""
 
-    level: Callable[[], str]
-    set_level: Callable[[str], None]
-    form: str
+    def __init__(self, level: str, form: str, apply: Callable[[str], None]) -> None:
+        self.level = level
+        self.form = form
+        self._apply = apply
+
+    def set_level(self, level: str) -> None:
+        if level != self.level:
+            self._apply(level)
+            self.level = level
 
 
 class LogSettings:
@@ -54,12 +58,10 @@ class LogSettings:
         if values.get("log_format", self._logging.form) != self._logging.form:
             raise InvalidArgument("settings['log_format']", f"is {self._logging.form} for the life of the server")
         switched = {level: bool(values[name]) for name, level in _SWITCHES.items() if name in values}
-        level = _level_after(self._logging.level(), switched)
-        if level != self._logging.level():
-            self._logging.set_level(level)
+        self._logging.set_level(_level_after(self._logging.level, switched))
 
     def _message(self) -> oip.LogSettingsResponse:
-        rank = _LEVELS.index(self._logging.level())
+        rank = _LEVELS.index(self._logging.level)
         response = oip.LogSettingsResponse()
         settings = response.settings
         settings["log_file"].string_param = ""

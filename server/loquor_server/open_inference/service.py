@@ -23,7 +23,7 @@ from loquor_server.open_inference.server_rpcs import ServerRpcs
 from loquor_server.open_inference.statistics import InferenceStatistics
 from loquor_server.open_inference.stream import InferStream
 from loquor_server.open_inference.trace_settings import TraceSettings
-from loquor_server.rpc import Rpc
+from loquor_server.rpc import Context, Handler, Rpc
 
 SERVICE_NAME = "inference.GRPCInferenceService"
 
@@ -76,10 +76,10 @@ def handlers(
     return [grpc.method_handlers_generic_handler(SERVICE_NAME, methods)]
 
 
-def _stream_handler(rpc: Rpc, inference: Inference) -> grpc.RpcMethodHandler:
+def _stream_handler(rpc: Rpc, inference: Inference) -> Handler:
     """The metadata of a call says how its errors are told, so each call has a handler of its own."""
 
-    async def handle(data: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    async def handle(data: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         stream = InferStream(inference.infer, status_errors=_wants_status_errors(context.invocation_metadata() or ()))
         handler: Any = rpc.streaming("ModelStreamInfer", oip.ModelInferRequest, stream.responses)
         async with aclosing(handler.stream_stream(data, context)) as responses:

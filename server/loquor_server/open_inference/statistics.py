@@ -51,7 +51,7 @@ class _VersionStatistics:
 
 
 class InferenceStatistics:
-    """Of all models. It forgets nothing; what it holds is bounded by the versions and their batch sizes."""
+    """Of all models; a `ModelObserver`. It forgets nothing; what it holds is bounded by the versions and their batch sizes."""
 
     def __init__(self) -> None:
         self._versions: dict[tuple[str, int], _VersionStatistics] = defaultdict(_VersionStatistics)
@@ -73,6 +73,9 @@ class InferenceStatistics:
         version.queue.add(slowest.queue_seconds)
         version.compute.add(slowest.compute_seconds)
         version.success.add(slowest.queue_seconds + slowest.compute_seconds)
+
+    def moved(self, model: ServedModel) -> None:
+        """States are not statistics."""
 
     def failed(self, model_name: str, version: int, seconds: float) -> None:
         self._versions[model_name, version].fail.add(seconds)

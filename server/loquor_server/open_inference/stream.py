@@ -48,17 +48,18 @@ class InferStream:
             await asyncio.gather(*left, return_exceptions=True)
 
     async def _read(self, requests: AsyncIterator[oip.ModelInferRequest], caller: Caller) -> None:
+        """Start what comes, and end the stream once all that has been started is done."""
+        failure: Exception | None = None
         try:
             async for request in requests:
                 await self._slots.acquire()
                 task = asyncio.create_task(self._answer(request, caller))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
-            await asyncio.gather(*self._under_way)
-        except Exception as failure:
-            self._done.put_nowait(failure)
-        else:
-            self._done.put_nowait(None)
+        except Exception as error:  # malformed, or the server drains
+            failure = error
+        await asyncio.gather(*self._under_way)
+        self._done.put_nowait(failure)
 
     async def _answer(self, request: oip.ModelInferRequest, caller: Caller) -> None:
         try:
