@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+
 from loquor.internal.v1.replica_service_pb2 import Outputs, Submission, TokenInput
 from loquor_worker.engines.load import load_engine
 
@@ -24,7 +25,9 @@ BERT_LIKE = {
 # Positions of RoBERTa and MPNet start behind the padding id.
 CONFIGS: dict[str, Callable[[], Any]] = {
     "Bert": lambda: transformers.BertConfig(**BERT_LIKE, max_position_embeddings=POSITIONS),
-    "Roberta": lambda: transformers.RobertaConfig(**BERT_LIKE, max_position_embeddings=POSITIONS + 2, type_vocab_size=1),
+    "Roberta": lambda: transformers.RobertaConfig(
+        **BERT_LIKE, max_position_embeddings=POSITIONS + 2, type_vocab_size=1
+    ),
     "XLMRoberta": lambda: transformers.XLMRobertaConfig(
         **BERT_LIKE, max_position_embeddings=POSITIONS + 2, type_vocab_size=1
     ),
@@ -80,9 +83,7 @@ def texts() -> list[list[int]]:
 
 
 def run(folder: Path, batch: list[Submission], dtype: str = "float32", task: str | None = None) -> list[Outputs]:
-    engine = load_engine(
-        folder, task=task, device="cpu", dtype=dtype, max_batch_tokens=None, max_sequence_tokens=None
-    )
+    engine = load_engine(folder, task=task, device="cpu", dtype=dtype, max_batch_tokens=None, max_sequence_tokens=None)
     for submission in batch:
         engine.size(submission)
     return engine.step(batch)
@@ -101,7 +102,8 @@ def values(outputs: Outputs, name: str) -> np.ndarray:
 @torch.inference_mode()
 def reference(model: Any, ids: list[int], **inputs: Any) -> torch.Tensor:
     outputs = model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **inputs)
-    return (outputs.logits if hasattr(outputs, "logits") else outputs.last_hidden_state)[0]
+    rows: torch.Tensor = outputs.logits if hasattr(outputs, "logits") else outputs.last_hidden_state
+    return rows[0]
 
 
 def test_embeddings(family: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ It knows no family and no name of a weight. A file that is missing, damaged or o
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,11 +18,11 @@ INDEX_FILE = "model.safetensors.index.json"
 
 
 class Checkpoint:
-    """All tensors of a folder by name. A tensor is mapped, not read: its pages come from the file when they are used."""
+    """All tensors of a folder by name. They are mapped, not read: pages come from the file when they are used."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files: dict[str, safe_open] = {}
+        self._files: dict[str, Any] = {}
         self._owners: dict[str, str] = {}
         for file_name in self._file_names():
             opened = _open(folder / file_name)
@@ -51,7 +52,7 @@ class Checkpoint:
         """The file and the tensor, for the text of an error."""
         return f"{self.folder / self._owners.get(name, SINGLE_FILE)}: {name}"
 
-    def _file_of(self, name: str) -> safe_open:
+    def _file_of(self, name: str) -> Any:
         if name not in self._owners:
             raise LoadError(f"{self.where(name)}: the tensor is missing")
         return self._files[self._owners[name]]
@@ -62,14 +63,14 @@ class Checkpoint:
         if not (self.folder / INDEX_FILE).exists():
             raise LoadError(f"{self.folder}: neither {SINGLE_FILE} nor {INDEX_FILE} is there; no other format is read")
         index = JsonFile(self.folder / INDEX_FILE).child("weight_map")
-        file_names = sorted({index.text(name) for name in index.keys()})
+        file_names = sorted({index.text(name) for name in index.names()})
         for file_name in file_names:
             if Path(file_name).name != file_name:
                 raise LoadError(f"{self.folder / INDEX_FILE}: {file_name!r} is not a file of this folder")
         return file_names
 
 
-def _open(path: Path) -> safe_open:
+def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt", device="cpu")
     except FileNotFoundError:

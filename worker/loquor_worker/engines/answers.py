@@ -1,7 +1,7 @@
 """Turns what a head makes of hidden states into the outputs of each submission, one class a task.
 
-It knows the names and types of the internal protocol's tensors. The order is that of the packing; the engine restores the
-submissions' own.
+It knows the names and types of the internal protocol's tensors. The order is that of the packing; the engine restores
+the submissions' own.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from loquor.internal.v1.replica_service_pb2 import LABEL_SCORING_SOFTMAX, Outputs, Submission, WorkerHello
-from loquor.v1.tensor_service_pb2 import DATA_TYPE_FLOAT32, DATA_TYPE_INT32, Tensor
 
+from loquor.internal.v1.replica_service_pb2 import LABEL_SCORING_SOFTMAX, LabelScoring, Outputs, Submission, WorkerHello
+from loquor.v1.tensor_service_pb2 import DATA_TYPE_FLOAT32, DATA_TYPE_INT32, Tensor
 from loquor_worker.models.heads import EmbeddingHead, SequenceHead, TokenHead
 from loquor_worker.models.packing import Packing
 
@@ -60,7 +60,7 @@ class EmbeddingAnswers:
 class SequenceAnswers:
     """Task CLASSIFY."""
 
-    def __init__(self, head: SequenceHead, labels: Sequence[str], scoring: int) -> None:
+    def __init__(self, head: SequenceHead, labels: Sequence[str], scoring: LabelScoring) -> None:
         self._head = head
         self._labels = labels
         self._scoring = scoring

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from loquor.internal.v1.replica_service_pb2 import Outputs, Submission, TokenInput, WorkerHello
 
-from loquor_worker.engines import InvalidSubmission, OutOfMemory, Size
+from loquor.internal.v1.replica_service_pb2 import Outputs, Submission, TokenInput, WorkerHello
+from loquor.v1.model_service_pb2 import Task
+from loquor_worker.engines import InvalidSubmission, Size
 from loquor_worker.engines.answers import Answers
+from loquor_worker.engines.device import device_errors
 from loquor_worker.models.packing import Packing
 from loquor_worker.models.transformer import Transformer
 
@@ -29,7 +32,7 @@ class EncoderLimits:
 class EncoderEngine:
     """One transformer and one task."""
 
-    def __init__(self, task: int, transformer: Transformer, answers: Answers, limits: EncoderLimits) -> None:
+    def __init__(self, task: Task, transformer: Transformer, answers: Answers, limits: EncoderLimits) -> None:
         self._task = task
         self._transformer = transformer
         self._answers = answers
@@ -76,10 +79,8 @@ class EncoderEngine:
     def step(self, batch: Sequence[Submission]) -> list[Outputs]:
         order = sorted(range(len(batch)), key=lambda place: len(batch[place].tokens.ids))
         submissions = [batch[place] for place in order]
-        try:
+        with device_errors():
             outputs = self._run(submissions)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory(str(error)) from None
         restored = dict(zip(order, outputs, strict=True))
         return [restored[place] for place in range(len(batch))]
 
@@ -105,5 +106,5 @@ class EncoderEngine:
                 types[start + submission.tokens.pair_start : end] = 1
         return self._moved(types)
 
-    def _moved(self, values: np.ndarray) -> torch.Tensor:
+    def _moved(self, values: npt.NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(values).to(self._device, non_blocking=True)

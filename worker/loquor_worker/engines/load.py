@@ -5,26 +5,23 @@ The only place that knows which files mean which engine, and the defaults of dev
 
 from pathlib import Path
 
-import torch
 from loquor.internal.v1.replica_service_pb2 import (
     LABEL_SCORING_IDENTITY,
     LABEL_SCORING_SIGMOID,
     LABEL_SCORING_SOFTMAX,
+    LabelScoring,
 )
 from loquor.v1.model_service_pb2 import TASK_CLASSIFY, TASK_EMBED, TASK_TAG_TOKENS
-
 from loquor_worker.engines import Engine, LoadError
 from loquor_worker.engines.answers import Answers, EmbeddingAnswers, SequenceAnswers, TokenAnswers
+from loquor_worker.engines.device import choose_device, choose_dtype
 from loquor_worker.engines.encoder import EncoderEngine, EncoderLimits
 from loquor_worker.models.assembly import Assembly
-from loquor_worker.models.attention import GroupedAttention
 from loquor_worker.models.json_file import JsonFile
 from loquor_worker.models.sentence_files import read_embedding_files, read_max_length
 
 TENSOR_FILE = "model.pt2"
 TASKS = {"embed": TASK_EMBED, "classify": TASK_CLASSIFY, "tag_tokens": TASK_TAG_TOKENS}
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-AUTO = "auto"
 # Tokens in one step by the kind of device; docs/decisions/0005 has the measurements.
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 
@@ -42,34 +39,15 @@ def load_engine(
 
     Raises `LoadError` for a folder or a setting that cannot be served.
     """
-    chosen_device = _device(device)
-    assembly = Assembly(path, chosen_device, _dtype(dtype, chosen_device))
+    chosen_device = choose_device(device)
+    assembly = Assembly(path, chosen_device, choose_dtype(dtype, chosen_device))
     chosen_task = task or _task(assembly.file)
     if chosen_task not in TASKS:
         raise LoadError(f"task: {chosen_task!r} is not one of {', '.join(TASKS)}")
-    transformer = assembly.transformer(GroupedAttention)
+    transformer = assembly.transformer()
     answers = _answers(chosen_task, assembly)
     limits = _limits(assembly, max_batch_tokens, max_sequence_tokens)
     return EncoderEngine(TASKS[chosen_task], transformer, answers, limits)
-
-
-def _device(name: str) -> torch.device:
-    if name == AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise LoadError(f"device: {name!r} cannot be used: {str(error).splitlines()[0]}") from None
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == AUTO:
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    if name not in DTYPES:
-        raise LoadError(f"dtype: {name!r} is not one of {', '.join(DTYPES)}")
-    return DTYPES[name]
 
 
 def _task(config: JsonFile) -> str:
@@ -104,14 +82,14 @@ def _answers(task: str, assembly: Assembly) -> Answers:
 def _labels(config: JsonFile, count: int) -> list[str]:
     """Names by id; where the files give none, those that Hugging Face gives."""
     names = config.child("id2label")
-    if not names.keys():
+    if not names.names():
         return [f"LABEL_{index}" for index in range(count)]
-    if sorted(names.keys()) != sorted(str(index) for index in range(count)):
-        raise config.refuse("id2label", f"the weights have {count} labels, the names are {len(names.keys())}")
+    if sorted(names.names()) != sorted(str(index) for index in range(count)):
+        raise config.refuse("id2label", f"the weights have {count} labels, the names are {len(names.names())}")
     return [names.text(str(index)) for index in range(count)]
 
 
-def _scoring(config: JsonFile, labels: int) -> int:
+def _scoring(config: JsonFile, labels: int) -> LabelScoring:
     """A single label without a problem type is a ranking score."""
     problem = config.text("problem_type", "")
     if problem == "regression":

@@ -12,14 +12,16 @@ import torch
 from torch import nn
 
 from loquor_worker.checkpoint import Checkpoint
-from loquor_worker.models.attention import Attention
+from loquor_worker.models import onednn
 from loquor_worker.models.config import ModelConfig
-from loquor_worker.models.families import HeadTable
+from loquor_worker.models.families import HeadTable, layer_stems
 from loquor_worker.models.families.table import family_of
-from loquor_worker.models.heads import Dense, EmbeddingHead, LabelHead, SequenceHead, TokenHead
+from loquor_worker.models.heads import EmbeddingHead, LabelHead, SequenceHead, TokenHead
 from loquor_worker.models.json_file import JsonFile
+from loquor_worker.models.kernels import choose_attention
+from loquor_worker.models.parts import ACTIVATIONS, Linear
 from loquor_worker.models.sentence_files import EmbeddingFiles, Projection
-from loquor_worker.models.transformer import ACTIVATIONS, Transformer, make_norm
+from loquor_worker.models.transformer import Transformer, make_norm
 from loquor_worker.models.weights import fill
 
 M = TypeVar("M", bound=nn.Module)
@@ -48,19 +50,19 @@ class Assembly:
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.folder)
 
-    def transformer(self, attention: Attention) -> Transformer:
+    def transformer(self) -> Transformer:
         family = family_of(self.file)
         prefix = family.prefix if self.checkpoint.has_prefix(family.prefix) else ""
-        module = Transformer(self.config, attention)
-        stems = {}
-        for ours, theirs in family.stems.items():
-            for layer in range(self.config.layers):
-                parts = (theirs,) if isinstance(theirs, str) else theirs
-                stems[ours.format(layer=layer)] = tuple(prefix + part.format(layer=layer) for part in parts)
-        return self._filled(module, stems)
+        attention = choose_attention(self.config, self.device, self.dtype)
+        transformer = self._filled(
+            Transformer(self.config, attention), layer_stems(family.stems, prefix, self.config.layers)
+        )
+        if self.device.type == "cpu" and onednn.is_available(self.dtype):
+            onednn.pack(transformer)
+        return transformer
 
     def embedding_head(self, files: EmbeddingFiles) -> EmbeddingHead:
-        return EmbeddingHead(files.pooling, [self._dense(projection) for projection in files.projections])
+        return EmbeddingHead(files.pooling, [self._projection(part) for part in files.projections])
 
     def sequence_head(self) -> SequenceHead:
         table = family_of(self.file).sequence_head(self.file)
@@ -70,21 +72,21 @@ class Assembly:
         return TokenHead(self._label_head(family_of(self.file).token_head(self.file)))
 
     def _label_head(self, table: HeadTable) -> LabelHead:
-        labels = self.checkpoint.shape(f"{table.output}.weight")[0]
-        module = LabelHead(
-            self.config.hidden_size,
-            labels,
-            activation=table.activation if table.dense else None,
-            dense_bias=table.dense_bias,
-            norm=make_norm(self.config) if table.norm else None,
+        width, labels = self.config.hidden_size, self.checkpoint.shape(f"{table.output}.weight")[0]
+        head = LabelHead(
+            Linear(width, labels, bias=True),
+            Linear(width, width, bias=table.dense_bias, activation=table.activation) if table.dense else None,
+            make_norm(self.config) if table.norm else None,
         )
         parts = {"output": table.output, "dense": table.dense, "norm": table.norm}
-        return self._filled(module, {ours: (theirs,) for ours, theirs in parts.items() if theirs})
+        return self._filled(head, {ours: (theirs,) for ours, theirs in parts.items() if theirs})
 
-    def _dense(self, projection: Projection) -> Dense:
-        module = Dense(projection.inputs, projection.outputs, projection.activation, bias=projection.bias)
-        fill(module, Checkpoint(projection.folder), {"linear": ("linear",)}, device=self.device, dtype=self.dtype)
-        return module
+    def _projection(self, files: Projection) -> Linear:
+        """A Dense module of sentence-transformers has a checkpoint of its own."""
+        linear = Linear(files.inputs, files.outputs, bias=files.bias, activation=files.activation)
+        stems = {"": ("linear",)}
+        fill(linear, Checkpoint(files.folder), stems, device=self.device, dtype=self.dtype)
+        return linear
 
     def _filled(self, module: M, stems: dict[str, tuple[str, ...]]) -> M:
         fill(module, self.checkpoint, stems, device=self.device, dtype=self.dtype)

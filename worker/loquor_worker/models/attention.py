@@ -1,7 +1,7 @@
 """Attention of packed sequences, each to itself alone, by the best means of the device.
 
-A kernel is made once a step over a `Packing` and called by every layer. It knows no weights and no positions: what a layer
-adds to the scores comes as `bias`, and `window` says how many tokens it sees to either side.
+A kernel is made once a step over a `Packing` and called by every layer. It knows no weights and no positions: what a
+layer adds to the scores comes as `bias`, and `window` says how many tokens it sees to either side.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class GroupedAttention:
 
 def _dense(rows: Tensor, run: Run) -> Tensor:
     """[rows, heads, head size] as a view [count, heads, length, head size]."""
-    return rows[run.start : run.end].unflatten(0, (run.count, run.length)).transpose(1, 2)
+    return rows[run.start : run.end].view(run.count, run.length, *rows.shape[1:]).transpose(1, 2)
 
 
 def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
@@ -60,10 +60,80 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> T
     for start in range(0, length, block):
         end = min(start + block, length)
         low, high = max(start - window, 0), min(end + window, length)
-        shift = start - window
-        mask = band[: end - start, low - shift : high - shift]
-        seen = slice(low, high)
-        parts.append(
-            functional.scaled_dot_product_attention(query[:, :, start:end], key[:, :, seen], value[:, :, seen], mask)
-        )
+        mask = band[: end - start, low - start + window : high - start + window]
+        q, k, v = query[:, :, start:end], key[:, :, low:high], value[:, :, low:high]
+        parts.append(functional.scaled_dot_product_attention(q, k, v, attn_mask=mask))
     return torch.cat(parts, dim=2)
+
+
+class PaddedAttention:
+    """A few dense calls over sequences of similar length, padded for the call alone: few launches on a GPU.
+
+    Sequences share a call while the longest is at most twice the shortest, so that at most half of it is padding.
+    """
+
+    def __init__(self, packing: Packing, device: torch.device) -> None:
+        self._shares = [_Share(packing, first, last, device) for first, last in _similar(packing.lengths)]
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, window: int | None, bias: Tensor | None) -> Tensor:
+        return torch.cat([share.attend(query, key, value, window, bias) for share in self._shares])
+
+
+def _similar(lengths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """First and last (excluded) of the sequences of each call."""
+    bounds, first = [], 0
+    for place, length in enumerate(lengths):
+        if length > 2 * lengths[first]:
+            bounds.append((first, place))
+            first = place
+    return [*bounds, (first, len(lengths))]
+
+
+class _Share:
+    """The rows of one padded call: where they come from and where they go back to."""
+
+    def __init__(self, packing: Packing, first: int, last: int, device: torch.device) -> None:
+        lengths = torch.tensor(packing.lengths[first:last]).unsqueeze(1)
+        starts = torch.tensor(packing.offsets[first:last]).unsqueeze(1)
+        places = torch.arange(packing.lengths[last - 1])
+        kept = places < lengths
+        # Padding repeats the sequence's own first row, so that no score of it is ever out of range.
+        self._source = torch.where(kept, starts + places, starts).to(device)
+        self._kept = kept.to(device)
+        self._rows = kept.flatten().nonzero().squeeze(1).to(device)
+        self._places = places.to(device)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, window: int | None, bias: Tensor | None) -> Tensor:
+        q, k, v = (x[self._source].transpose(1, 2) for x in (query, key, value))
+        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=self._mask(window, bias))
+        return out.transpose(1, 2).flatten(0, 1)[self._rows]
+
+    def _mask(self, window: int | None, bias: Tensor | None) -> Tensor:
+        mask = self._kept[:, None, None, :]
+        if window is not None:
+            near = (self._places.unsqueeze(0) - self._places.unsqueeze(1)).abs() <= window
+            # A padding row sees what it may, lest its softmax be over nothing.
+            mask = (mask & near) | ~self._kept[:, None, :, None]
+        if bias is None:
+            return mask
+        longest = len(self._places)
+        return bias[:, :longest, :longest].unsqueeze(0).masked_fill(~mask, float("-inf"))
+
+
+Varlen = Callable[..., Tensor]
+
+
+class VarlenAttention:
+    """One call over all sequences by their offsets, as flash attention on CUDA takes them. It knows no bias."""
+
+    def __init__(self, packing: Packing, device: torch.device, varlen: Varlen) -> None:
+        self._offsets = torch.tensor(packing.offsets, dtype=torch.int32).to(device, non_blocking=True)
+        self._longest = packing.longest
+        self._varlen = varlen
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, window: int | None, bias: Tensor | None) -> Tensor:
+        if bias is not None:
+            raise ValueError("a varlen call takes no bias")
+        sides = {} if window is None else {"window_size": (window, window)}
+        longest, offsets = self._longest, self._offsets
+        return self._varlen(query, key, value, offsets, offsets, longest, longest, **sides)

@@ -56,10 +56,5 @@ class ModelConfig:
     def head_size(self) -> int:
         return self.hidden_size // self.heads
 
-    @property
-    def mlp_width(self) -> int:
-        """Columns of the first projection of the feed-forward part: a gate doubles them."""
-        return self.intermediate_size * (2 if self.gated else 1)
-
     def window(self, layer: int) -> int | None:
         return self.windows[layer] if self.windows else None

@@ -3,8 +3,6 @@
 A head makes tensors of the hidden states of packed sequences. It knows no wire format and no label's name.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,26 +10,12 @@ from torch.nn import functional
 from loquor_worker.models.packing import Packing
 from loquor_worker.models.parts import Linear, Norm
 from loquor_worker.models.pooling import Pooling, pool
-from loquor_worker.models.transformer import ACTIVATIONS
-
-
-class Dense(nn.Module):
-    """A projection with an activation, as sentence-transformers puts it behind the pooling."""
-
-    def __init__(self, inputs: int, outputs: int, activation: str | None, *, bias: bool) -> None:
-        super().__init__()
-        self.linear = Linear(inputs, outputs, bias=bias)
-        self._activation: Callable[[Tensor], Tensor] | None = ACTIVATIONS[activation] if activation else None
-
-    def forward(self, rows: Tensor) -> Tensor:
-        rows = self.linear(rows)
-        return rows if self._activation is None else self._activation(rows)
 
 
 class EmbeddingHead(nn.Module):
     """Pooling, and where the model has them projections."""
 
-    def __init__(self, pooling: Pooling, projections: list[Dense]) -> None:
+    def __init__(self, pooling: Pooling, projections: list[Linear]) -> None:
         super().__init__()
         self._pooling = pooling
         self.projections = nn.Sequential(*projections)
@@ -45,22 +29,17 @@ class EmbeddingHead(nn.Module):
 class LabelHead(nn.Module):
     """Logits of rows, behind a projection and a norm where the family has them."""
 
-    def __init__(
-        self, hidden_size: int, labels: int, *, activation: str | None, dense_bias: bool, norm: Norm | None
-    ) -> None:
+    def __init__(self, output: Linear, dense: Linear | None = None, norm: Norm | None = None) -> None:
         super().__init__()
-        self.dense = Linear(hidden_size, hidden_size, bias=dense_bias) if activation else None
-        self._activation = ACTIVATIONS[activation] if activation else None
+        self.dense = dense
         self.norm = norm
-        self.output = Linear(hidden_size, labels, bias=True)
+        self.output = output
 
     def forward(self, rows: Tensor) -> Tensor:
         """Of [rows, hidden size] make [rows, labels] in float32."""
-        if self.dense is not None and self._activation is not None:
-            rows = self._activation(self.dense(rows))
-        if self.norm is not None:
-            rows = self.norm(rows)
-        return self.output(rows).float()  # type: ignore[no-any-return]
+        for part in (self.dense, self.norm, self.output):
+            rows = rows if part is None else part(rows)
+        return rows.float()
 
 
 class SequenceHead(nn.Module):

@@ -67,7 +67,8 @@ class JsonFile:
             raise self.refuse(key, "a list was expected")
         return value or []
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
+        """All keys."""
         return list(self._values)
 
     def demand(self, key: str, expected: T, default: T) -> None:

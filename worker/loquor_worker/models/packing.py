@@ -1,7 +1,7 @@
 """How the sequences of a batch lie end to end in one tensor of rows, without padding.
 
-It knows lengths only. Sequences come in order of length, so that those of one length stand together and can be run as one
-dense block.
+It knows lengths only. Sequences come in order of length, so that those of one length stand together and can be run as
+one dense block.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,26 @@
 """Projections, tables and norms, made without storage and without random numbers: their values come from a checkpoint.
 
-`torch.nn`'s own are not used because initialising them, even on the `meta` device, imports torch's compiler: two seconds.
+`torch.nn`'s own are not used because initialising them, even on the `meta` device, imports torch's compiler: two
+seconds.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": functional.gelu,
+    "gelu_fast": partial(functional.gelu, approximate="tanh"),
+    "gelu_new": partial(functional.gelu, approximate="tanh"),
+    "gelu_pytorch_tanh": partial(functional.gelu, approximate="tanh"),
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "swish": functional.silu,
+    "tanh": torch.tanh,
+}
 
 
 def _empty(*shape: int) -> nn.Parameter:
@@ -13,10 +28,11 @@ def _empty(*shape: int) -> nn.Parameter:
 
 
 class Linear(nn.Module):
-    """Rows times the transposed weight, [outputs, inputs], plus a bias."""
+    """Rows times the transposed weight, [outputs, inputs], plus a bias, and then an activation."""
 
-    def __init__(self, inputs: int, outputs: int, *, bias: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, bias: bool, activation: str | None = None) -> None:
         super().__init__()
+        self.activation = activation
         self.weight = _empty(outputs, inputs)
         self.bias = _empty(outputs) if bias else None
 
@@ -25,7 +41,8 @@ class Linear(nn.Module):
         return self.weight.shape[0]
 
     def forward(self, rows: Tensor) -> Tensor:
-        return functional.linear(rows, self.weight, self.bias)
+        rows = functional.linear(rows, self.weight, self.bias)
+        return rows if self.activation is None else ACTIVATIONS[self.activation](rows)
 
 
 class Table(nn.Module):

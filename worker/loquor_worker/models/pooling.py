@@ -28,7 +28,7 @@ def pool(hidden: Tensor, packing: Packing, pooling: Pooling) -> Tensor:
 
 
 def _dense(hidden: Tensor, run: Run) -> Tensor:
-    return hidden[run.start : run.end].unflatten(0, (run.count, run.length))
+    return hidden[run.start : run.end].view(run.count, run.length, -1)
 
 
 def _mean(dense: Tensor) -> Tensor:

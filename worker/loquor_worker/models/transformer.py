@@ -4,29 +4,14 @@ It knows no family, no file and no task. Parameters are made without storage; `w
 tensors in their place.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from loquor_worker.models.attention import Attend, Attention
 from loquor_worker.models.config import ModelConfig, NormPlace
 from loquor_worker.models.packing import Packing
-from loquor_worker.models.parts import Linear, Norm, Table
+from loquor_worker.models.parts import ACTIVATIONS, Linear, Norm, Table
 from loquor_worker.models.positions import RelativeBiasTable, Rotary, rotate
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": functional.gelu,
-    "gelu_fast": partial(functional.gelu, approximate="tanh"),
-    "gelu_new": partial(functional.gelu, approximate="tanh"),
-    "gelu_pytorch_tanh": partial(functional.gelu, approximate="tanh"),
-    "relu": functional.relu,
-    "silu": functional.silu,
-    "swish": functional.silu,
-    "tanh": torch.tanh,
-}
 
 
 class Embeddings(nn.Module):
@@ -60,28 +45,38 @@ class SelfAttention(nn.Module):
         self.output = Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
 
     def forward(self, hidden: Tensor, attend: Attend, rotary: Rotary | None, bias: Tensor | None) -> Tensor:
-        query, key, value = self.qkv(hidden).unflatten(-1, self._shape).unbind(1)
+        query, key, value = self.qkv(hidden).view(-1, *self._shape).unbind(1)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
         return self.output(attend(query, key, value, window=self._window, bias=bias).flatten(1))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
-    """Two projections around an activation, which a gate may follow."""
+    """Two projections around an activation."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self._gated = config.gated
-        self._activation = ACTIVATIONS[config.activation]
-        self.up = Linear(config.hidden_size, config.mlp_width, bias=config.mlp_bias)
+        self.up = Linear(
+            config.hidden_size, config.intermediate_size, bias=config.mlp_bias, activation=config.activation
+        )
         self.down = Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        wide = self.up(hidden)
-        if self._gated:
-            inner, gate = wide.chunk(2, dim=-1)
-            return self.down(self._activation(inner) * gate)  # type: ignore[no-any-return]
-        return self.down(self._activation(wide))  # type: ignore[no-any-return]
+        return self.down(self.up(hidden))  # type: ignore[no-any-return]
+
+
+class GatedFeedForward(nn.Module):
+    """One projection makes the inner values and their gate side by side (GLU variants, Shazeer 2020)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self._activation = ACTIVATIONS[config.activation]
+        self.up = Linear(config.hidden_size, 2 * config.intermediate_size, bias=config.mlp_bias)
+        self.down = Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        inner, gate = self.up(hidden).chunk(2, dim=-1)
+        return self.down(self._activation(inner) * gate)  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
@@ -92,7 +87,7 @@ class Layer(nn.Module):
         self._after = config.norm_place is NormPlace.AFTER
         self.attention = SelfAttention(config, layer)
         self.attention_norm = make_norm(config) if layer or config.norm_before_first_layer else nn.Identity()
-        self.mlp = FeedForward(config)
+        self.mlp = GatedFeedForward(config) if config.gated else FeedForward(config)
         self.mlp_norm = make_norm(config)
 
     def forward(self, hidden: Tensor, attend: Attend, rotary: Rotary | None, bias: Tensor | None) -> Tensor:

@@ -1,7 +1,7 @@
 """Checkpoint families: each a table that maps its `config.json` and its names of weights onto the one transformer.
 
-A stem is a weight's name without `.weight` and `.bias`. A tuple of stems is joined along the first axis. `{layer}` stands
-for the number of the layer.
+A stem is a weight's name without `.weight` and `.bias`. A tuple of stems is joined along the first axis. `{layer}`
+stands for the number of the layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,3 +39,13 @@ class Family:
     stems: Stems
     sequence_head: Callable[[JsonFile], HeadTable]
     token_head: Callable[[JsonFile], HeadTable]
+
+
+def layer_stems(stems: Stems, prefix: str, layers: int) -> dict[str, tuple[str, ...]]:
+    """A table written out for every layer."""
+    written = {}
+    for ours, theirs in stems.items():
+        parts = (theirs,) if isinstance(theirs, str) else theirs
+        for layer in range(layers) if "{layer}" in ours else (0,):
+            written[ours.format(layer=layer)] = tuple(prefix + part.format(layer=layer) for part in parts)
+    return written

@@ -1,10 +1,10 @@
 """BERT: learned positions, token types, a norm after each residual sum."""
 
 from loquor_worker.models.config import ModelConfig, NormPlace
-from loquor_worker.models.families import Family, HeadTable
+from loquor_worker.models.families import Family, HeadTable, Stems
 from loquor_worker.models.json_file import JsonFile
 
-ENCODER_STEMS = {
+ENCODER_STEMS: Stems = {
     "embeddings.tokens": "embeddings.word_embeddings",
     "embeddings.positions": "embeddings.position_embeddings",
     "embeddings.types": "embeddings.token_type_embeddings",

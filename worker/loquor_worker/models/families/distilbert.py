@@ -1,10 +1,10 @@
 """DistilBERT: BERT without token types, under names of its own."""
 
 from loquor_worker.models.config import ModelConfig, NormPlace
-from loquor_worker.models.families import Family, HeadTable, bert
+from loquor_worker.models.families import Family, HeadTable, Stems, bert
 from loquor_worker.models.json_file import JsonFile
 
-STEMS = {
+STEMS: Stems = {
     "embeddings.tokens": "embeddings.word_embeddings",
     "embeddings.positions": "embeddings.position_embeddings",
     "embeddings.norm": "embeddings.LayerNorm",

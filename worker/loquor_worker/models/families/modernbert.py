@@ -1,7 +1,7 @@
 """ModernBERT: rotary positions, most layers see a window only, gated feed-forward, a norm before each branch."""
 
 from loquor_worker.models.config import ModelConfig, NormPlace
-from loquor_worker.models.families import Family, HeadTable
+from loquor_worker.models.families import Family, HeadTable, Stems
 from loquor_worker.models.json_file import JsonFile
 from loquor_worker.models.pooling import Pooling
 
@@ -9,7 +9,7 @@ GLOBAL, LOCAL = "full_attention", "sliding_attention"
 # The key of older files and the default.
 BASES = {GLOBAL: ("global_rope_theta", 160_000.0), LOCAL: ("local_rope_theta", 10_000.0)}
 
-STEMS = {
+STEMS: Stems = {
     "embeddings.tokens": "embeddings.tok_embeddings",
     "embeddings.norm": "embeddings.norm",
     "layers.{layer}.attention.qkv": "layers.{layer}.attn.Wqkv",

@@ -1,7 +1,7 @@
 """MPNet: learned positions and a bias on distances that all layers share."""
 
 from loquor_worker.models.config import ModelConfig, NormPlace, RelativeBias
-from loquor_worker.models.families import Family, bert, roberta
+from loquor_worker.models.families import Family, Stems, bert, roberta
 from loquor_worker.models.json_file import JsonFile
 
 # Positions start behind the padding id, which is 1 whatever `config.json` says.
@@ -9,7 +9,7 @@ FIRST_POSITION = 2
 BUCKETS = 32
 MAX_DISTANCE = 128
 
-STEMS = {
+STEMS: Stems = {
     "embeddings.tokens": "embeddings.word_embeddings",
     "embeddings.positions": "embeddings.position_embeddings",
     "embeddings.norm": "embeddings.LayerNorm",
