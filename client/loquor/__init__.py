@@ -9,88 +9,22 @@
 `AsyncClient` has the same methods, awaited. Everything that a call can raise is a `LoquorError`.
 """
 
-from loquor._channel import TLS
-from loquor._client import AsyncClient, Client
-from loquor._connection import ClientState
-from loquor._errors import (
-    Aborted,
-    Cancelled,
-    DeadlineExceeded,
-    FailedPrecondition,
-    Internal,
-    InvalidArgument,
-    LoquorError,
-    NotFound,
-    PermissionDenied,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-)
-from loquor._models import Health, Limits, Model, ModelState, Replica, ReplicaState, Task, TensorSignature
-from loquor._retry import Retry
-from loquor._tensors import DataType, InferResult, Tensor
-from loquor._types import (
-    Classification,
-    ClassifyResult,
-    DetokenizeResult,
-    Embedding,
-    EmbedResult,
-    LabelScore,
-    Span,
-    TaggedText,
-    TagTokensResult,
-    Timings,
-    Token,
-    Tokenization,
-    TokenizeResult,
-    Usage,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "TLS",
-    "Aborted",
-    "AsyncClient",
-    "Cancelled",
-    "Classification",
-    "ClassifyResult",
-    "Client",
-    "ClientState",
-    "DataType",
-    "DeadlineExceeded",
-    "DetokenizeResult",
-    "EmbedResult",
-    "Embedding",
-    "FailedPrecondition",
-    "Health",
-    "InferResult",
-    "Internal",
-    "InvalidArgument",
-    "LabelScore",
-    "Limits",
-    "LoquorError",
-    "Model",
-    "ModelState",
-    "NotFound",
-    "PermissionDenied",
-    "Replica",
-    "ReplicaState",
-    "ResourceExhausted",
-    "Retry",
-    "Span",
-    "TagTokensResult",
-    "TaggedText",
-    "Task",
-    "Tensor",
-    "TensorSignature",
-    "Timings",
-    "Token",
-    "Tokenization",
-    "TokenizeResult",
-    "Unauthenticated",
-    "Unavailable",
-    "Unimplemented",
-    "Usage",
-]
+if TYPE_CHECKING:
+    from loquor._public import *  # noqa: F403 - the names are that module's
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Not before it is asked for: server and workers want `loquor.internal` alone, and start sooner.
+        public = import_module("loquor._public")
+        if name in public.__all__ or name == "__all__":
+            return getattr(public, name)
+        raise AttributeError(f"module 'loquor' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *import_module("loquor._public").__all__]
