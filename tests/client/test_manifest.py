@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from loquor.internal.manifest import ManifestError, sha256_of, verify_manifest, write_manifest
 
 

@@ -6,6 +6,7 @@ import struct
 from pathlib import Path, PurePath
 
 import pytest
+
 from loquor.internal.manifest import write_manifest
 from loquor.internal.model_files import FileKind, ModelFilesRefused, check_files, kind_of
 

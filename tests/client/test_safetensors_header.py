@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loquor.internal.safetensors_header import HeaderError, check_header
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
+
+from loquor.internal.safetensors_header import HeaderError, check_header
 
 
 def whole(path: Path) -> bytes:
@@ -65,12 +66,8 @@ def test_what_passes_with_a_flipped_bit_the_library_opens_too(tmp_path: Path) ->
         except HeaderError:
             found += 1
             continue
-        try:
-            with safe_open(path, "numpy") as opened:
-                assert opened.keys()
-        except SafetensorError as error:
-            # What the library alone refuses is its strictness about metadata, never a place in the file.
-            assert "metadata" in str(error).lower() or "header" in str(error).lower()
+        with safe_open(path, "numpy") as opened:
+            assert len(opened.keys()) == 3
     assert found > 200
 
 
@@ -83,6 +80,8 @@ def test_what_passes_with_a_flipped_bit_the_library_opens_too(tmp_path: Path) ->
         (b"\xff\xfe", 0),
         (b"[" * 100_000, 0),
         (b'{"a": 1}', 0),
+        ({"__metadata__": 1}, 0),
+        ({"__metadata__": {"format": 1}}, 0),
         (b'{"a": {"dtype": "F32", "shape": [2]}}', 8),
         ({"a": tensor("F31")}, 8),
         ({"a": tensor(["F32"])}, 8),

@@ -54,6 +54,9 @@ def _read(path: Path, size: int) -> tuple[dict[str, Any], int]:
         raise HeaderError("its header is not JSON") from None
     if not isinstance(header, dict):
         raise HeaderError("its header is not an object")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise HeaderError("its metadata is not an object of texts")
     return header, size - 8 - length
 
 
@@ -65,7 +68,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _places(header: dict[str, Any]) -> list[tuple[str, int, int]]:
-    return [(name, *_place(name, entry)) for name, entry in header.items() if name != "__metadata__"]
+    return [(name, *_place(name, entry)) for name, entry in header.items()]
 
 
 def _place(name: str, entry: Any) -> tuple[int, int]:

@@ -8,7 +8,6 @@ from pathlib import Path, PurePath
 
 from loquor.internal.manifest import ManifestError, verify_manifest
 from loquor.internal.model_files import FileKind, ModelFilesRefused, check_complete, files_below, kind_of
-
 from loquor_worker.importing.errors import ImportFailed
 from loquor_worker.importing.publishing import new_version
 

@@ -3,18 +3,18 @@
 The archive is kept in a cache under its own sum, so a second pull needs no network. It knows no model.
 """
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from loquor.internal.manifest import sha256_of
-
 from loquor_worker.importing.errors import DownloadFailed
 
 Progress = Callable[[str, int, int], None]
@@ -112,17 +112,18 @@ def _watch(process: "subprocess.Popen[bytes]", package: Package, folder: Path, p
         try:
             process.wait(_POLL_SECONDS)
         except subprocess.TimeoutExpired:
-            found = sum(_size(path) for path in folder.rglob("*.whl"))
+            found = sum(_sizes(folder))
             progress(f"download {package.name}", min(found, package.size_bytes), package.size_bytes)
         else:
             return
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+def _sizes(folder: Path) -> Iterator[int]:
+    """Sizes of the wheels below, while pip moves and removes them."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                yield Path(parent, name).stat().st_size if name.endswith(".whl") else 0
 
 
 def _explained(package: Package, log: str) -> str:

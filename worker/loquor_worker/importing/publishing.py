@@ -7,8 +7,8 @@ removed by the next one. It knows nothing of what is in a version beyond that it
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from pathlib import Path
 from loquor.internal.manifest import write_manifest
 from loquor.internal.model_files import ModelFilesRefused, check_files
 from loquor.internal.model_folder import is_name, versions
-
 from loquor_worker.importing.errors import ImportFailed
 from loquor_worker.importing.trial import check_loads
 
@@ -55,7 +54,9 @@ def new_version(repository: Path, name: str, version: int | None = None) -> Iter
 def _temporary_folder(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     _sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    # Not by `tempfile`, whose folders only their owner can read.
+    folder = parent / (_PREFIX + secrets.token_hex(8))
+    folder.mkdir()
     try:
         with _lock(folder):
             yield folder
@@ -102,14 +103,10 @@ def _publish(folder: Path, repository: Path, name: str, version: int | None) -> 
 
 
 def _settle(folder: Path) -> None:
-    """Make everything readable as the process's umask would, and bring it to the disk before its name appears."""
-    mask = os.umask(0)
-    os.umask(mask)
+    """Bring everything to the disk before its name appears."""
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
-            Path(parent, name).chmod(0o666 & ~mask)
             _sync(Path(parent, name))
-        Path(parent).chmod(0o777 & ~mask)
         _sync(Path(parent))
 
 
