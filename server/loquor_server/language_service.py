@@ -1,7 +1,7 @@
 """`loquor.v1.LanguageService`: messages of the public protocol to inner calls and back."""
 
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
 
@@ -52,7 +52,7 @@ class LanguageService:
 
     async def embed_stream(
         self, requests: AsyncIterator[api.EmbedStreamRequest], caller: Caller
-    ) -> AsyncIterator[api.EmbedStreamResponse]:
+    ) -> AsyncGenerator[api.EmbedStreamResponse, None]:
         stream = EmbedStream(self, requests, caller)
         try:
             async for response in stream.responses():

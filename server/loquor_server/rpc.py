@@ -6,7 +6,8 @@ are parsed by hand, since gRPC would answer malformed ones with UNKNOWN and the 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Protocol, TypeAlias, TypeVar
 
 import grpc
@@ -25,7 +26,7 @@ Request = TypeVar("Request", bound=Message)
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 Unary = Callable[[Request, Caller], Awaitable[Message]]
-Streaming = Callable[[AsyncIterator[Request], Caller], AsyncIterator[Message]]
+Streaming = Callable[[AsyncIterator[Request], Caller], AsyncGenerator[Message, None]]
 
 
 class RpcObserver(Protocol):
@@ -76,27 +77,30 @@ class Rpc:
             async with _Ending(self, method, context) as ending:
                 ending.caller = caller = await self._caller(context, unlimited=not deadline)
                 requests = self._messages(request_type, data)
-                async for response in behave(requests, caller):
-                    yield response.SerializeToString()
+                # Closed here, before the call ends: by the garbage collector it would be some time after.
+                async with aclosing(behave(requests, caller)) as responses:
+                    async for response in responses:
+                        yield response.SerializeToString()
 
         return grpc.stream_stream_rpc_method_handler(handle)
 
     async def _messages(self, request_type: type[Request], data: AsyncIterator[bytes]) -> AsyncIterator[Request]:
         """The messages of a stream, parsed. Raises `Unavailable` when the server drains."""
         draining = asyncio.create_task(self._draining.wait())
+        reading = asyncio.create_task(_next(data))
         try:
             while True:
-                reading = asyncio.ensure_future(_next(data))
                 await asyncio.wait({reading, draining}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
-                    reading.cancel()
                     self.check_serving()
                 message = reading.result()
                 if message is None:
                     return
                 yield parse(request_type, message)
+                reading = asyncio.create_task(_next(data))
         finally:
             draining.cancel()
+            reading.cancel()
 
     async def _caller(self, context: Context, *, unlimited: bool = False) -> Caller:
         self.check_serving()

@@ -51,7 +51,7 @@ class _VersionStatistics:
 
 
 class InferenceStatistics:
-    """Of all models; a `ModelObserver`. It forgets nothing; what it holds is bounded by the versions and their batch sizes."""
+    """Of all models; a `ModelObserver`. Nothing is forgotten: versions and sizes of batches bound what is held."""
 
     def __init__(self) -> None:
         self._versions: dict[tuple[str, int], _VersionStatistics] = defaultdict(_VersionStatistics)

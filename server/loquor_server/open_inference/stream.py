@@ -5,7 +5,7 @@ a fast sender, or one that does not read its answers, back. It knows requests an
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from loquor_server.caller import Caller
 from loquor_server.errors import RequestError
@@ -32,7 +32,7 @@ class InferStream:
 
     async def responses(
         self, requests: AsyncIterator[oip.ModelInferRequest], caller: Caller
-    ) -> AsyncIterator[oip.ModelStreamInferResponse]:
+    ) -> AsyncGenerator[oip.ModelStreamInferResponse, None]:
         """Leaving it by any door cancels every request of the stream that is not answered."""
         reader = asyncio.create_task(self._read(requests, caller))
         try:
