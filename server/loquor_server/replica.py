@@ -81,6 +81,7 @@ class Replica:
         self.state = ReplicaState.LOST
         self.hello: wire.WorkerHello | None = None
         self.running: dict[int, PendingRequest] = {}
+        self.running_rows = 0
         self.running_tokens = 0
         self.steps = 0
         self.restarts = 0
@@ -125,6 +126,7 @@ class Replica:
         self._alone = pending.submission.alone = pending.lost_workers > 0
         pending.handed_at = time.monotonic()
         self.running[id] = pending
+        self.running_rows += pending.rows
         self.running_tokens += pending.tokens
         self._assigned.append(pending.submission)
 
@@ -153,11 +155,7 @@ class Replica:
         tasks = [asyncio.create_task(step) for step in (self._read(call, epoch), self._write(call), self._guard())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    task.result()
-        except grpc.aio.AioRpcError as error:
-            raise WorkerLost(f"the stream ended: {error.code().name}") from error
+            raise next(_loss(task) for task in tasks if task.done())
         finally:
             for task in tasks:
                 task.cancel()
@@ -182,6 +180,8 @@ class Replica:
             if response.HasField("room"):
                 self._room = response.room
             self._take(response)
+        if response is not grpc.aio.EOF:
+            raise WorkerLost("it sent something that is no message")
         raise WorkerLost(f"the stream ended: {(await call.code()).name}")
 
     def _take(self, response: wire.ServeResponse) -> None:
@@ -268,6 +268,7 @@ class Replica:
     def _release(self, id: int) -> PendingRequest | None:
         pending = self.running.pop(id, None)
         if pending is not None:
+            self.running_rows -= pending.rows
             self.running_tokens -= pending.tokens
         if not self.running:
             self._idle.set()
@@ -275,19 +276,36 @@ class Replica:
 
     def _lose_running(self) -> None:
         """Queue again, once, what the worker had not answered; what was lost twice is taken for the cause."""
-        lost, self.running = list(self.running.values()), {}
-        self.running_tokens = 0
+        unsent = {submission.id for submission in self._assigned}
+        lost, self.running = self.running, {}
+        self.running_rows = self.running_tokens = 0
         self._assigned.clear()
         self._cancelled.clear()
         self._idle.set()
         if self.state is not ReplicaState.STOPPED:
             self.move(ReplicaState.LOST)
-        for pending in lost:
-            pending.lost_workers += 1
+        for id, pending in lost.items():
+            pending.lost_workers += id not in unsent
             if pending.lost_workers > 1:
                 pending.call.fail(errors.Poisoned("two workers were lost while they ran this request"))
             elif not pending.ended:
                 self._events.requeue(pending)
+
+
+def _loss(task: "asyncio.Task[None]") -> Exception:
+    """Why a worker's stream is over. gRPC has many words for it: a status, a cancel, a call that has already ended."""
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, WorkerLost | LoadFailed):
+        return error
+    loss = WorkerLost(f"the stream ended: {_word(error)}")
+    loss.__cause__ = error
+    return loss
+
+
+def _word(error: BaseException | None) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code().name
+    return "CANCELLED" if error is None else type(error).__name__
 
 
 def _serialize(request: wire.ServeRequest) -> bytes:

@@ -6,6 +6,8 @@ What a worker is (a process of ours, a process elsewhere) is the launcher's busi
 import asyncio
 import contextlib
 import random
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,6 +16,7 @@ import structlog
 from loquor_server.replica import LoadFailed, Replica, ReplicaState, WorkerLost
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
+_REMEMBERED_SECONDS = 60.0
 _PATIENCE_SECONDS = 5.0
 # A worker is expected back soon until so many have died in a row without having been ready.
 _FAILURES_TO_GIVE_UP = 2
@@ -48,25 +51,28 @@ class Supervisor:
         self._replica = replica
         self._launch = launch
         self._failures = 0
+        self._losses: deque[float] = deque()
+        self._patience_seconds = 0.0
+        self._ending: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._keep())
 
     async def stop(self, patience_seconds: float = _PATIENCE_SECONDS) -> None:
-        """End the worker and start no other."""
+        """End the worker and start no other. One that is still loading is not waited for."""
+        if self._replica.state in (ReplicaState.READY, ReplicaState.DRAINING):
+            self._patience_seconds = patience_seconds
         self._replica.move(ReplicaState.STOPPED)
-        self._patience_seconds = patience_seconds
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        if self._ending is not None:
+            await self._ending
 
     async def _keep(self) -> None:
-        self._patience_seconds = 0.0
         while True:
             try:
                 await self._serve_one()
-            except LoadFailed as failure:
-                self._failed(str(failure), failure)
-            except WorkerLost as loss:
-                self._failed(str(loss), None)
+            except Exception as loss:  # whatever it was, the replica gets its next worker
+                self._failed(loss)
             await asyncio.sleep(self._pause_seconds())
             self._replica.restarts += 1
 
@@ -85,10 +91,15 @@ class Supervisor:
                 await serving
             raise WorkerLost(f"it exited with status {await exited}")
         finally:
-            for task in (serving, exited, ready):
-                task.cancel()
-            await asyncio.gather(serving, exited, ready, return_exceptions=True)
-            await worker.end(self._patience_seconds)
+            # In a task of its own: a second cancel must not leave the worker behind.
+            self._ending = asyncio.create_task(self._end(worker, serving, exited, ready))
+            await asyncio.shield(self._ending)
+
+    async def _end(self, worker: Worker, *tasks: "asyncio.Task[object]") -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await worker.end(self._patience_seconds)
 
     async def _note_ready(self) -> None:
         while self._replica.state is not ReplicaState.READY:
@@ -97,18 +108,23 @@ class Supervisor:
         if not self.first_ready.done():
             self.first_ready.set_result(None)
 
-    def _failed(self, reason: str, failure: LoadFailed | None) -> None:
+    def _failed(self, loss: Exception) -> None:
         self._failures += 1
-        self._replica.gave_up = self._failures >= _FAILURES_TO_GIVE_UP or failure is not None
-        self._log.error("worker lost", reason=reason, failures=self._failures)
+        self._losses.append(time.monotonic())
+        self._replica.gave_up = self._failures >= _FAILURES_TO_GIVE_UP or isinstance(loss, LoadFailed)
+        expected = isinstance(loss, LoadFailed | WorkerLost)
+        reason = str(loss) if expected else f"it could not be started: {loss}"
+        self._log.error("worker lost", reason=reason, failures=self._failures, exc_info=None if expected else loss)
         if self.first_ready.done():
             return
-        if failure is not None:
-            self.first_ready.set_exception(failure)
+        if isinstance(loss, LoadFailed):
+            self.first_ready.set_exception(loss)
         elif self._failures >= _FAILURES_TO_GIVE_UP:
             self.first_ready.set_exception(LoadFailed(f"its worker failed to start: {reason}"))
 
     def _pause_seconds(self) -> float:
-        """Exponential in the failures since a worker was last ready, with full jitter above half."""
-        longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 12), _LONGEST_PAUSE_SECONDS)
+        """Exponential in the workers lost in the last minute, with full jitter above half."""
+        while time.monotonic() - self._losses[0] > _REMEMBERED_SECONDS:
+            self._losses.popleft()
+        longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(len(self._losses), 12), _LONGEST_PAUSE_SECONDS)
         return longest * random.uniform(0.5, 1.0)
