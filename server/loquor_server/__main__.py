@@ -27,23 +27,24 @@ signals:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal. The exit status is 0, 1 if the server cannot start, 2 for wrong settings."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         config, tables = settings.load(
             ServerConfig,
-            sys.argv[1:] if arguments is None else arguments,
+            arguments,
             os.environ,
             program="loquor serve",
             description=_DESCRIPTION,
             epilog=_EPILOG,
             tables=("models",),
         )
-        _check_addresses(config)
+        _check(config)
     except settings.SettingsError as error:
         return _refuse(str(error), 2)
-    return _start(config, tables["models"])
+    return _start(config, tables["models"], arguments)
 
 
-def _start(config: ServerConfig, tables: "dict[str, object]") -> int:
+def _start(config: ServerConfig, tables: "dict[str, object]", arguments: Sequence[str]) -> int:
     from loquor_server.errors import ModelNotFound, StartFailed
     from loquor_server.launcher import Launcher
     from loquor_server.plan import Planner
@@ -62,7 +63,7 @@ def _start(config: ServerConfig, tables: "dict[str, object]") -> int:
         from loquor_server import serve
 
         logs.configure(config.log_format, config.log_level)
-        return serve.run(config, planner, plans, launcher)
+        return serve.run(config, planner, plans, launcher, sockets.path, arguments)
     except settings.SettingsError as error:
         return _refuse(str(error), 2)
     except (ModelNotFound, ModelFilesRefused, StartFailed) as error:
@@ -72,11 +73,15 @@ def _start(config: ServerConfig, tables: "dict[str, object]") -> int:
         sockets.close()
 
 
-def _check_addresses(config: ServerConfig) -> None:
+def _check(config: ServerConfig) -> None:
     if not config.address.startswith("unix:"):
         split_address(config.address, "address")
     if config.metrics_address:
         split_address(config.metrics_address, "metrics_address")
+    if bool(config.tls_certificate) != bool(config.tls_key):
+        raise settings.SettingsError("tls_certificate and tls_key: TLS takes both or neither")
+    if config.tls_client_ca and not config.tls_certificate:
+        raise settings.SettingsError("tls_client_ca: needs tls_certificate and tls_key")
 
 
 def _refuse(reason: str, status: int) -> int:

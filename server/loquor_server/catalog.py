@@ -7,7 +7,7 @@ no messages; how a worker is started is the launcher's business.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -22,14 +22,15 @@ from loquor_server.tokenization import TextTokenizer, TokenizerPool
 
 log = structlog.get_logger()
 
-Launch = Callable[[ModelPlan, int], Worker]
+Launch = Callable[[ModelPlan, int], Awaitable[Worker]]
 PlanModel = Callable[[ModelFolder], ModelPlan]
 
 
 class Catalog:
     """The models of one repository, as this front serves them.
 
-    `plan` checks a version's files and makes its settings; `launch` starts one worker of a plan.
+    `plan` checks a version's files and makes its settings; `launch` starts one worker of a plan. `settle` is awaited
+    when a version has taken over, and when one is given no new requests and is about to end.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Catalog:
         pool: TokenizerPool,
         observer: ModelObserver,
         silence_seconds: float,
+        settle: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.repository = repository
+        self._settle = settle or _nobody_else
         self._plan = plan
         self._launch = launch
         self._pool = pool
@@ -72,7 +75,7 @@ class Catalog:
         """The loaded version that a request means. Raises `ModelNotFound` or `Unavailable`."""
         wanted = self._defaults.get(name) if version is None else version
         model = self._versions[name].get(wanted) if name in self._versions and wanted is not None else None
-        if model is not None and model.state is not ModelState.FAILED:
+        if model is not None and model.state in (ModelState.LOADING, ModelState.READY):
             return model
         self.repository.resolve(name, version)
         raise errors.Unavailable(f"model {name!r} is in the repository and not loaded")
@@ -91,6 +94,7 @@ class Catalog:
             before = self._defaults.get(folder.name)
             if not keep_others or before is None or before < folder.version:
                 self._defaults[folder.name] = folder.version
+            await self._settle()
             if before is not None and not keep_others:
                 await self._end(self._versions[folder.name][before])
             return model
@@ -111,6 +115,16 @@ class Catalog:
             for model in list(self._versions[name].values()):
                 if version in (None, model.version):
                     await self._end(model)
+
+    async def end(self, name: str, version: int) -> None:
+        """Drain and end one loaded version, whatever the repository has."""
+        async with self._locks[name]:
+            if version in self._versions[name]:
+                await self._end(self._versions[name][version])
+
+    def set_default(self, name: str, version: int) -> None:
+        """Give requests that name no version to this one, which is loaded."""
+        self._defaults[name] = version
 
     async def close(self, patience_seconds: float) -> None:
         """End every worker, at once if `patience_seconds` is 0."""
@@ -153,6 +167,8 @@ class Catalog:
         if self._defaults.get(model.name) == model.version:
             del self._defaults[model.name]
         if model.state is ModelState.READY:
+            model.move(ModelState.DRAINING)
+            await self._settle()
             await model.drain()
         await self._stop_workers(model)
         model.end("the model is being unloaded")
@@ -166,3 +182,7 @@ class Catalog:
         for supervisor in supervisors:
             with contextlib.suppress(asyncio.CancelledError, LoadFailed):
                 supervisor.first_ready.cancel()
+
+
+async def _nobody_else() -> None:
+    """With one front there is nobody to wait for."""

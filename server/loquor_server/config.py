@@ -53,6 +53,9 @@ class ServerConfig:
         0.0, "after SIGTERM, serve on for so long while health says NOT_SERVING, so that balancers notice", minimum=0
     )
     drain_seconds: float = setting(30.0, "after that, wait so long for calls under way before they are cut", minimum=0)
+    tls_certificate: str = setting("", "PEM file of the server's certificate chain; with it, only TLS is served")
+    tls_key: str = setting("", "PEM file of its private key")
+    tls_client_ca: str = setting("", "PEM file of the authority that clients must have a certificate of (mutual TLS)")
     model_control: str = setting(
         "auto",
         "whether LoadModel and UnloadModel are allowed; auto: on a loopback address only",

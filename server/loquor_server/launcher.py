@@ -37,7 +37,7 @@ class Launcher:
                 key = (plan.folder.name, plan.folder.version, replica)
                 self._prepared[key].append(self._start(plan, replica, workers))
 
-    def launch(self, plan: ModelPlan, replica: int) -> WorkerProcess:
+    async def launch(self, plan: ModelPlan, replica: int) -> WorkerProcess:
         prepared = self._prepared[plan.folder.name, plan.folder.version, replica]
         return prepared.pop() if prepared else self._start(plan, replica, plan.settings.replicas)
 

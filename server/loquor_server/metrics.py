@@ -5,7 +5,7 @@ a model that is not in the catalog is counted under an empty name.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc
 from prometheus_client import (
@@ -16,26 +16,39 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor_server.catalog import Catalog
+from loquor_server.catalog_metrics import CatalogCollector
+from loquor_server.fronts_registry import FrontsRegistry
 from loquor_server.pending_request import Answer
-from loquor_server.replica import ReplicaState
-from loquor_server.served_model import ModelState, ServedModel
+from loquor_server.served_model import ServedModel
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TOKENS = (16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
-class Metrics:
-    """Counters and histograms, told by the front as things happen."""
+disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody asks for them, and they double the page
 
-    def __init__(self, version: str) -> None:
-        self.registry = registry = CollectorRegistry()
+
+class NoMetrics:
+    """An `RpcObserver` for calls between our own processes."""
+
+    def ended(self, *_: object) -> None: ...
+
+
+class Metrics:
+    """Counters and histograms, told by the front as things happen.
+
+    With `pages`, the registry shows those of further fronts, too, and says of every sample which front it is of.
+    """
+
+    def __init__(self, version: str, pages: Mapping[int, str] | None = None) -> None:
+        self.version = version
+        self.registry = registry = CollectorRegistry() if pages is None else FrontsRegistry(pages)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         histogram = functools.partial(Histogram, registry=registry)
@@ -70,7 +83,7 @@ class Metrics:
     def watch(self, catalog: Catalog) -> None:
         """Read the catalog's present state at every scrape; name its models in labels from now on."""
         self._catalog = catalog
-        self.registry.register(_CatalogCollector(catalog))
+        self.registry.register(CatalogCollector(catalog))
 
     # --- RpcObserver ---
 
@@ -121,49 +134,3 @@ class Metrics:
     @functools.cache  # noqa: B019
     def _answer_children(self, model: str) -> tuple[Histogram, Counter]:
         return self._queue_seconds.labels(model), self._texts.labels(model)
-
-
-class _CatalogCollector(Collector):
-    """What is so at the moment of the scrape."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-
-    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        models = list(self._catalog.models())
-        by_model = ("model", "version")
-        queued = GaugeMetricFamily("loquor_queue_requests", "Texts (or rows) waiting in the front.", labels=by_model)
-        tokens = GaugeMetricFamily("loquor_queue_tokens", "Tokens (or rows) waiting in the front.", labels=by_model)
-        running = GaugeMetricFamily("loquor_running_requests", "Texts (or rows) handed to workers.", labels=by_model)
-        replicas = GaugeMetricFamily("loquor_replicas", "Replicas by state.", labels=(*by_model, "state"))
-        restarts = CounterMetricFamily("loquor_worker_restarts", "Workers started again.", labels=by_model)
-        steps = CounterMetricFamily("loquor_steps", "Steps of the present workers.", labels=by_model)
-        states = GaugeMetricFamily("loquor_models", "1 for the state a model is in.", labels=(*by_model, "state"))
-        starts = GaugeMetricFamily(
-            "loquor_worker_start_seconds", "Phases of the last start of a worker.", labels=(*by_model, "phase")
-        )
-        for model in models:
-            key = (model.name, str(model.version))
-            queued.add_metric(key, max(0, model.queued_requests))
-            tokens.add_metric(key, max(0, model.queued_tokens))
-            running.add_metric(key, model.admission.requests - max(0, model.queued_requests))
-            restarts.add_metric(key, sum(replica.restarts for replica in model.replicas))
-            steps.add_metric(key, sum(replica.steps for replica in model.replicas))
-            for replica_state in ReplicaState:
-                count = sum(replica.state is replica_state for replica in model.replicas)
-                replicas.add_metric((*key, replica_state.value), count)
-            for model_state in ModelState:
-                states.add_metric((*key, model_state.value), model.state is model_state)
-            for phase, seconds in _start_seconds(model).items():
-                starts.add_metric((*key, phase), seconds)
-        yield from (queued, tokens, running, replicas, restarts, steps, states, starts)
-
-
-def _start_seconds(model: ServedModel) -> dict[str, float]:
-    """The slowest replica's, phase by phase."""
-    slowest: dict[str, float] = {}
-    for replica in model.replicas:
-        if replica.hello is not None:
-            for phase, seconds in replica.hello.start_seconds.items():
-                slowest[phase] = max(slowest.get(phase, 0.0), seconds)
-    return slowest

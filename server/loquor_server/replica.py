@@ -20,7 +20,6 @@ from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor_server import errors
 from loquor_server.pending_request import Answer, PendingRequest
 
-
 _Stream: TypeAlias = "grpc.aio.StreamStreamCall[wire.ServeRequest, wire.ServeResponse]"
 
 
@@ -73,13 +72,16 @@ class Replica:
     """A handle on one loaded copy of a model.
 
     `restarts` counts its workers after the first. `gave_up` is set by whoever starts them once a worker is not expected
-    soon, and cleared by the next `hello`. `moved` is set, and replaced, at every move.
+    soon, and cleared by the next `hello`. `moved` is set, and replaced, at every move. `address` and `epoch` are those
+    of its present worker.
     """
 
     def __init__(self, index: int, watch: Watch, events: ReplicaEvents) -> None:
         self.index = index
         self.state = ReplicaState.LOST
         self.hello: wire.WorkerHello | None = None
+        self.address = ""
+        self.epoch = 0
         self.running: dict[int, PendingRequest] = {}
         self.running_rows = 0
         self.running_tokens = 0
@@ -148,6 +150,7 @@ class Replica:
 
         Raises `WorkerLost` or `LoadFailed`; what was under way has then been queued again or ended.
         """
+        self.address, self.epoch = address, epoch
         self.move(ReplicaState.STARTING)
         channel = channels.open_channel(address)
         call = channel.stream_stream(SERVE_METHOD, _serialize, wire.ServeResponse.FromString)(wait_for_ready=True)

@@ -5,7 +5,8 @@ public protocols nor processes.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -67,6 +68,7 @@ class ServedModel:
         self.state = ModelState.LOADING
         self.reason = ""
         self.admission = Admission(settings.max_queue_requests, settings.max_queue_tokens)
+        self._users = 0
         self._observer = observer
         self._queue = RequestQueue()
         self._router = Router(self._queue)
@@ -105,7 +107,7 @@ class ServedModel:
     async def run(self, parts: Sequence[Part], caller: Caller) -> list[Answer]:
         """Run all parts and return their answers in order, or raise the one error that ends the request."""
         self._check_serving()
-        with self.admission.permit(caller, sum(p.rows for p in parts), sum(p.tokens for p in parts)):
+        with self.in_use(), self.admission.permit(caller, sum(p.rows for p in parts), sum(p.tokens for p in parts)):
             call = Call(caller, len(parts))
             pending = [PendingRequest(call, i, p.submission, p.rows, p.tokens) for i, p in enumerate(parts)]
             for request in pending:
@@ -119,10 +121,18 @@ class ServedModel:
         self._observer.answered(self, answers)
         return answers
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Hold the model from finding it to the answer, so that a drain waits for requests that tokenize, too."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+
     async def drain(self) -> None:
-        """Take nothing new, and return once every request has ended."""
-        self.move(ModelState.DRAINING)
-        while self.admission.requests:
+        """Return once every request that found the model before has ended."""
+        while self._users:
             await asyncio.sleep(0.01)
         await asyncio.gather(*(replica.drain() for replica in self.replicas))
 
@@ -140,9 +150,7 @@ class ServedModel:
             raise errors.DeadlineExceeded("the deadline passed before the request was answered") from None
 
     def _check_serving(self) -> None:
-        if self.state is ModelState.DRAINING:
-            raise errors.Unavailable(f"model {self.name!r} version {self.version} is being unloaded")
-        if self.state is not ModelState.READY:
+        if self.state not in (ModelState.READY, ModelState.DRAINING):
             raise errors.Unavailable(f"model {self.name!r} is {self.state.value}")
         if all(replica.gave_up for replica in self.replicas):
             raise errors.Unavailable(f"no replica of model {self.name!r} is ready")

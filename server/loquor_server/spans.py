@@ -42,9 +42,7 @@ def spans_of(
         prefix, kind = _split(labels[label_id])
         if kind == _OUTSIDE:
             open_span = False
-        elif (open_span and prefix != "B" and spans[-1].label == kind) or (
-            open_span and spans[-1].label == kind and start == spans[-1].end and _inside_word(text, start)
-        ):
+        elif open_span and spans[-1].label == kind and (prefix != "B" or _inside_word(text, start)):
             spans[-1].extend(end, score)
         else:
             spans.append(Span(kind, start, end, score))

@@ -8,7 +8,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
@@ -45,7 +45,7 @@ class Worker(Protocol):
 class Supervisor:
     """Of one replica."""
 
-    def __init__(self, model: str, replica: Replica, launch: Callable[[], Worker]) -> None:
+    def __init__(self, model: str, replica: Replica, launch: Callable[[], Awaitable[Worker]]) -> None:
         self.first_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._log = log.bind(model=model, replica=replica.index)
         self._replica = replica
@@ -78,7 +78,7 @@ class Supervisor:
 
     async def _serve_one(self) -> None:
         """Start a worker and serve it. Always raises: `WorkerLost`, `LoadFailed` or a cancel."""
-        worker = self._launch()
+        worker = await self._launch()
         self._log.info("worker started", pid=getattr(worker, "pid", None), epoch=worker.epoch)
         serving = asyncio.create_task(self._replica.serve(worker.address, worker.epoch))
         exited = asyncio.create_task(worker.exited())

@@ -44,6 +44,13 @@ async def run_texts(
     model: ServedModel, texts: Sequence[TextInput], caller: Caller, options: TextOptions
 ) -> TextAnswers:
     """Run every text through the model. Raises `RequestError` with the name of the field at fault."""
+    with model.in_use():
+        return await _run_texts(model, texts, caller, options)
+
+
+async def _run_texts(
+    model: ServedModel, texts: Sequence[TextInput], caller: Caller, options: TextOptions
+) -> TextAnswers:
     hello = model.hello
     check_count(len(texts), model, options.field)
     _check_characters(texts, options.field)

@@ -1,20 +1,17 @@
-"""One worker as an operating-system process: started by command line, ended by signal, reaped.
+"""One worker as an operating-system process, and the private folder of the workers' sockets.
 
 It knows nothing of models or streams. It imports little, so that workers can be started before the server has read
 its own modules: their start is the longer one.
 """
 
-import asyncio
-import contextlib
 import itertools
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from loquor_server.child_process import ChildProcess
 
 _START_NANOSECONDS = time.time_ns()
 _count = itertools.count()
@@ -44,7 +41,7 @@ class WorkerProcess:
         self._socket = sockets.path / f"{self.epoch}.sock"
         self.address = f"unix:{self._socket}"
         command = [sys.executable, "-m", "loquor_worker", "--address", self.address, "--epoch", str(self.epoch)]
-        self._process = subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=sys.stderr)  # noqa: S603
+        self._process = ChildProcess([*command, *arguments])
 
     @property
     def pid(self) -> int:
@@ -52,35 +49,13 @@ class WorkerProcess:
 
     async def exited(self) -> int:
         """Wait for its end and return the exit status, negative for a signal."""
-        descriptor = os.pidfd_open(self._process.pid)
-        loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
-        loop.add_reader(descriptor, gone.set)
-        try:
-            await gone.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-        return self._process.wait()
+        return await self._process.exited()
 
     async def end(self, patience_seconds: float) -> int:
-        """Ask it to end, kill it if it has not after `patience_seconds`, and return the exit status."""
-        if self._process.poll() is None:
-            self._signal(signal.SIGTERM if patience_seconds else signal.SIGKILL)
-            try:
-                await asyncio.wait_for(self.exited(), patience_seconds or None)
-            except TimeoutError:
-                self._signal(signal.SIGKILL)
-                await self.exited()
+        """As `ChildProcess.end`; its socket is gone, too."""
+        status = await self._process.end(patience_seconds)
         self._socket.unlink(missing_ok=True)
-        return self._process.wait()
+        return status
 
     def kill(self) -> None:
-        """End it now and reap it, without an event loop."""
-        if self._process.poll() is None:
-            self._signal(signal.SIGKILL)
-        self._process.wait()
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        self._process.kill()

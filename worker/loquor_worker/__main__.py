@@ -1,12 +1,10 @@
 """One worker process: `python -m loquor_worker`, started by the server. Composes link, engine and loop."""
 
-import ctypes
-import os
 import signal
 import sys
 import time
 
-from loquor.internal import logs, settings
+from loquor.internal import logs, process, settings
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor_worker.config import WorkerConfig
 from loquor_worker.engines import DeviceFailed, Engine, LoadError
@@ -17,14 +15,14 @@ from loquor_worker.worker import Progress, Worker
 
 EXIT_LOAD_FAILED, EXIT_DEVICE_FAILED = 3, 4
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _UNLIMITED = 1 << 30
 
 
 def main() -> int:
     """Serve until SIGTERM. The exit status is 0, 3 if the model cannot be loaded, 4 if the device is beyond use."""
     config = settings.load_flags(WorkerConfig, sys.argv[1:], program="python -m loquor_worker", description=__doc__)
-    guard_process(config.dies_with_parent)
+    process.guard(dies_with_parent=config.dies_with_parent)
+    process.keep_memory_private()
     logs.configure(config.log_format, config.log_level)
     inbox, progress = Inbox(), Progress()
     signal.signal(signal.SIGTERM, lambda *_: inbox.put(Stop()))
@@ -44,18 +42,6 @@ def main() -> int:
         return EXIT_DEVICE_FAILED
     link.close(2.0)
     return 0
-
-
-def guard_process(dies_with_parent: bool) -> None:
-    """Die with the parent, ignore the terminal's Ctrl-C (the server decides), and leave no memory in core files."""
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if dies_with_parent:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            sys.exit("the server that started this worker has ended")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def load(config: WorkerConfig) -> tuple[Engine, dict[str, float]]:

@@ -1,0 +1,27 @@
+"""What a process that another one starts does first."""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+
+
+def guard(*, dies_with_parent: bool) -> None:
+    """Leave the terminal's Ctrl-C to the process that started this one, and die with it if so asked."""
+    if dies_with_parent:
+        parent = os.getppid()
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit("the process that started this one has ended")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def keep_memory_private() -> None:
+    """Leave no memory in core files, and let no other user's process read it."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
