@@ -12,30 +12,39 @@ from loquor_server.caller import Caller
 from loquor_server.errors import InvalidArgument, Overloaded
 
 _SHORTEST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.05, 30.0
-_FORGET_SECONDS = 10.0
+_LEAST_SECONDS, _FORGET_SECONDS = 0.2, 10.0
 
 
 class Pace:
-    """Tokens answered per second of the recent past, an exponential mean; 0 while nothing is known."""
+    """Tokens that the workers answer per second when they have all they can take, an exponential mean.
+
+    Only the time between two answers with a queue behind the first one counts: what an idle server answers says how
+    little it was asked, not how much it can do. What was learned is forgotten after a while, since a wrong belief would
+    refuse the very requests that could correct it.
+    """
 
     def __init__(self) -> None:
         self._tokens = 0.0
         self._seconds = 0.0
         self._last = 0.0
+        self._learned_at = -_FORGET_SECONDS
+        self._queued = False
 
-    def note(self, tokens: int, now: float) -> None:
-        """Note an answer. A gap of a second or more counts as idleness, not as slowness."""
+    def note(self, tokens: int, now: float, *, queued: bool) -> None:
+        """Note an answer of so many tokens; `queued` is whether requests still wait that no worker has room for."""
         gap = now - self._last
-        self._last = now
-        if gap >= 1.0:
-            return
-        kept = max(0.0, 1.0 - gap / _FORGET_SECONDS)
-        self._tokens = self._tokens * kept + tokens
-        self._seconds = self._seconds * kept + gap
+        counts = self._queued
+        self._last, self._queued = now, queued
+        if counts:
+            kept = max(0.0, 1.0 - (now - self._learned_at) / _FORGET_SECONDS)
+            self._tokens = self._tokens * kept + tokens
+            self._seconds = self._seconds * kept + gap
+            self._learned_at = now
 
-    @property
-    def tokens_per_second(self) -> float:
-        return self._tokens / self._seconds if self._seconds > 0.2 else 0.0
+    def tokens_per_second(self, now: float) -> float:
+        """0 while it is not known."""
+        known = self._seconds >= _LEAST_SECONDS and now - self._learned_at < _FORGET_SECONDS
+        return self._tokens / self._seconds if known else 0.0
 
 
 class Admission:
@@ -64,12 +73,13 @@ class Admission:
             self.requests -= requests
             self.tokens -= tokens
 
-    def note_answer(self, tokens: int) -> None:
-        self._pace.note(tokens, time.monotonic())
+    def note_answer(self, tokens: int, *, queued: bool) -> None:
+        """Note an answer of a worker; `queued` is whether requests still wait that no worker has room for."""
+        self._pace.note(tokens, time.monotonic(), queued=queued)
 
     def expected_wait_seconds(self) -> float:
         """How long what is admitted now will take, at the pace of the recent past; 0 while that is unknown."""
-        pace = self._pace.tokens_per_second
+        pace = self._pace.tokens_per_second(time.monotonic())
         return self.tokens / pace if pace else 0.0
 
     def _check(self, caller: Caller, requests: int, tokens: int) -> None:

@@ -90,6 +90,6 @@ def is_loopback(address: str) -> bool:
 def split_address(address: str, name: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[host]:port`. Raises `SettingsError` with the setting's name."""
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"{name}: {address!r} is not host:port")
     return host.strip("[]"), int(port)

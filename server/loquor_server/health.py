@@ -32,8 +32,9 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        names = self._catalog.names()
-        return self.started and not self.draining and all(self._model_ready(name) for name in names)
+        """A model that is being loaded for the first time, or could not be, leaves the others as ready as they are."""
+        served = [name for name in self._catalog.names() if self._catalog.default_version(name) is not None]
+        return self.started and not self.draining and all(self._model_ready(name) for name in served)
 
     async def refresh(self) -> None:
         """Say what has changed since the last time."""

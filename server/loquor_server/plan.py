@@ -47,6 +47,6 @@ def _name_and_version(entry: str) -> tuple[str, int | None]:
     name, colon, version = entry.partition(":")
     if not colon:
         return name, None
-    if not version.isdigit():
+    if not version.isdecimal():
         raise SettingsError(f"models: {entry!r} is not NAME or NAME:VERSION")
     return name, int(version)

@@ -93,7 +93,7 @@ class ServedModel:
 
     @property
     def queued_requests(self) -> int:
-        return self.admission.requests - sum(p.rows for r in self.replicas for p in r.running.values())
+        return self.admission.requests - sum(replica.running_rows for replica in self.replicas)
 
     @property
     def queued_tokens(self) -> int:
@@ -165,7 +165,7 @@ class ServedModel:
         self._router.wake()
 
     def _stepped(self, results: wire.StepResults) -> None:
-        self.admission.note_answer(results.batch_tokens)
+        self.admission.note_answer(results.batch_tokens, queued=self._queue.first() is not None)
         self._observer.stepped(self, results)
 
     def _replica_moved(self, replica: Replica) -> None:

@@ -123,8 +123,9 @@ class Supervisor:
             self.first_ready.set_exception(LoadFailed(f"its worker failed to start: {reason}"))
 
     def _pause_seconds(self) -> float:
-        """Exponential in the workers lost in the last minute, with full jitter above half."""
+        """Exponential in the workers lost in the last minute, or since one was ready, with jitter in the upper half."""
         while time.monotonic() - self._losses[0] > _REMEMBERED_SECONDS:
             self._losses.popleft()
-        longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(len(self._losses), 12), _LONGEST_PAUSE_SECONDS)
+        losses = max(len(self._losses), self._failures)
+        longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(losses, 12), _LONGEST_PAUSE_SECONDS)
         return longest * random.uniform(0.5, 1.0)

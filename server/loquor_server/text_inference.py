@@ -107,10 +107,11 @@ def _check_characters(texts: Sequence[TextInput], field: str) -> None:
 
 def _check_lengths(encodings: Sequence[Encoding], limit: int, field: str) -> None:
     for index, encoding in enumerate(encodings):
-        if len(encoding.ids) > limit:
-            reason = f"has {len(encoding.ids)} tokens, the model takes {limit}; set `truncate` to cut it"
+        tokens = len(encoding)  # the ids of a long text are not to be listed for this
+        if tokens > limit:
+            reason = f"has {tokens} tokens, the model takes {limit}; set `truncate` to cut it"
             raise errors.InvalidArgument(f"{field}[{index}]", reason)
-        if not encoding.ids:
+        if not tokens:
             raise errors.InvalidArgument(f"{field}[{index}]", "has no tokens")
 
 

@@ -111,9 +111,9 @@ class Link:
     async def _serve_front(self, requests: AsyncIterator[wire.ServeRequest], context: Context) -> None:
         front = Front()
         self._fronts.append(front)
-        self._share_room()
         if self._greeting is not None:
             self._put_greeting(front)
+        self._share_room()
         reading = asyncio.create_task(self._read(front, requests))
         try:
             while True:
@@ -151,9 +151,9 @@ class Link:
         front.outgoing.put_nowait(greeting)
 
     def _share_room(self) -> None:
-        """Tell every front that has been greeted its share of the room, which changes as fronts come and go."""
+        """Tell every front its share of the room, which changes as fronts come and go."""
         if self._greeting is not None:
-            for front in self._fronts[:-1] if len(self._fronts) > 1 else self._fronts:
+            for front in self._fronts:
                 front.outgoing.put_nowait(wire.ServeResponse(epoch=self._epoch, room=self._room_each()))
 
     def _room_each(self) -> wire.Room:
