@@ -1,0 +1,22 @@
+"""A virtual environment that a benchmark makes for what it compares with, once, under .cache/benchmarks/."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.service import CACHE
+
+
+def python_with(name: str, requirements: Sequence[str]) -> Path:
+    """The interpreter of the environment `name`, made with these requirements if it is not there."""
+    folder = CACHE / name
+    python = folder / "bin" / "python"
+    done = folder / "requirements.txt"
+    wanted = "\n".join(requirements)
+    if not done.exists() or done.read_text() != wanted:
+        print(f"installing {', '.join(requirements)} into {folder}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+        done.write_text(wanted)
+    return python
