@@ -10,7 +10,6 @@ import itertools
 
 from loquor_server.pending_request import PendingRequest
 
-
 _LEAST_TO_SWEEP = 256
 
 
