@@ -34,13 +34,15 @@ class SocketDirectory:
 
 
 class WorkerProcess:
-    """A started worker. `address` is where it listens, or will."""
+    """A started worker. `address` is where it listens, or will; `program` is the module that it runs."""
+
+    program = "loquor_worker"
 
     def __init__(self, sockets: SocketDirectory, arguments: Sequence[str]) -> None:
         self.epoch = new_epoch()
         self._socket = sockets.path / f"{self.epoch}.sock"
         self.address = f"unix:{self._socket}"
-        command = [sys.executable, "-m", "loquor_worker", "--address", self.address, "--epoch", str(self.epoch)]
+        command = [sys.executable, "-m", self.program, "--address", self.address, "--epoch", str(self.epoch)]
         self._process = ChildProcess([*command, *arguments])
 
     @property

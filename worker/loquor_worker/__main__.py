@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from loquor.internal import logs, process, settings
 from loquor.internal.v1 import replica_service_pb2 as wire
@@ -17,9 +18,19 @@ EXIT_LOAD_FAILED, EXIT_DEVICE_FAILED = 3, 4
 
 _UNLIMITED = 1 << 30
 
+Loader = Callable[[WorkerConfig], tuple[Engine, dict[str, float]]]
+
 
 def main() -> int:
-    """Serve until SIGTERM. The exit status is 0, 3 if the model cannot be loaded, 4 if the device is beyond use."""
+    """Serve a model until SIGTERM."""
+    return serve(load)
+
+
+def serve(load: Loader) -> int:
+    """Serve the engine that `load` gives, as the command line says, until SIGTERM.
+
+    The exit status is 0, 3 if the model cannot be loaded, 4 if the device is beyond use.
+    """
     config = settings.load_flags(WorkerConfig, sys.argv[1:], program="python -m loquor_worker", description=__doc__)
     process.guard(dies_with_parent=config.dies_with_parent)
     process.keep_memory_private()
