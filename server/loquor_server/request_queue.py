@@ -1,8 +1,7 @@
 """The request queue of one model: by priority, then by arrival.
 
-Requests that have ended (cancelled, past their deadline) are passed over when their turn comes, and swept out before they
-are many; nothing searches for them. It knows neither who runs what it gives out, nor how much may be in it: that is
-admission's.
+Requests that have ended (cancelled, past their deadline) are passed over when their turn comes, and swept out before
+they are many. It knows neither who runs what it gives out, nor how much may be in it: that is admission's.
 """
 
 import heapq
