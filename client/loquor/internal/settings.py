@@ -78,9 +78,14 @@ def convert(cls: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
 def describe(cls: type) -> list[tuple[str, str, str, str]]:
     """Flag, environment variable, default and help of each field, for `--help` and the reference."""
     return [
-        (_flag(field.name), _variable(field.name), _shown(field.default), field.metadata["help"])
+        (_flag(field.name), _variable(field.name), _shown(field.default), _with_choices(field))
         for field in dataclasses.fields(cls)
     ]
+
+
+def _with_choices(field: "dataclasses.Field[Any]") -> str:
+    choices = field.metadata["choices"]
+    return f"{field.metadata['help']} ({', '.join(choices)})" if choices else str(field.metadata["help"])
 
 
 def _flag(name: str) -> str:
