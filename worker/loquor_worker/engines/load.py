@@ -14,7 +14,7 @@ from loquor.internal.v1.replica_service_pb2 import (
 from loquor.v1.model_service_pb2 import TASK_CLASSIFY, TASK_EMBED, TASK_TAG_TOKENS
 from loquor_worker.engines import Engine, LoadError
 from loquor_worker.engines.answers import Answers, EmbeddingAnswers, SequenceAnswers, TokenAnswers
-from loquor_worker.engines.device import choose_device, choose_dtype
+from loquor_worker.engines.device import AUTO, choose_device, choose_dtype
 from loquor_worker.engines.encoder import EncoderEngine, EncoderLimits
 from loquor_worker.models.assembly import Assembly
 from loquor_worker.models.json_file import JsonFile
@@ -22,8 +22,11 @@ from loquor_worker.models.sentence_files import read_embedding_files, read_max_l
 
 TENSOR_FILE = "model.pt2"
 TASKS = {"embed": TASK_EMBED, "classify": TASK_CLASSIFY, "tag_tokens": TASK_TAG_TOKENS}
+INFER = "infer"
 # Tokens in one step by the kind of device; docs/decisions/0005 has the measurements.
-BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+BATCH_TOKENS = {"cpu": 512, "cuda": 16384}
+# Rows in one step of an exported module.
+BATCH_ROWS = 256
 
 
 def load_engine(
@@ -39,20 +42,32 @@ def load_engine(
 
     Raises `LoadError` for a folder or a setting that cannot be served.
     """
+    chosen = task or _task(path)
+    if chosen == INFER:
+        return _tensor_engine(path, device, dtype, max_batch_tokens)
+    if chosen not in TASKS:
+        raise LoadError(f"task: {chosen!r} is not one of {', '.join((*TASKS, INFER))}")
     chosen_device = choose_device(device)
     assembly = Assembly(path, chosen_device, choose_dtype(dtype, chosen_device))
-    chosen_task = task or _task(assembly.file)
-    if chosen_task not in TASKS:
-        raise LoadError(f"task: {chosen_task!r} is not one of {', '.join(TASKS)}")
-    transformer = assembly.transformer()
-    answers = _answers(chosen_task, assembly)
     limits = _limits(assembly, max_batch_tokens, max_sequence_tokens)
-    return EncoderEngine(TASKS[chosen_task], transformer, answers, limits)
+    return EncoderEngine(TASKS[chosen], assembly.transformer(), _answers(chosen, assembly), limits)
 
 
-def _task(config: JsonFile) -> str:
-    """Plain encoders are for embeddings."""
-    architectures = [str(name) for name in config.items("architectures")]
+def _tensor_engine(path: Path, device: str, dtype: str, max_batch_tokens: int | None) -> Engine:
+    # Only here, because torch.export takes seconds to import.
+    from loquor_worker.engines.tensor import TensorEngine
+    from loquor_worker.engines.tensor_program import TensorProgram
+
+    if dtype != AUTO:
+        raise LoadError(f"dtype: {dtype!r}: an exported module keeps the types that it has; leave it at {AUTO!r}")
+    return TensorEngine(TensorProgram.load(path, choose_device(device)), max_batch_tokens or BATCH_ROWS)
+
+
+def _task(path: Path) -> str:
+    """An exported module is one by its file; plain encoders are for embeddings."""
+    if (path / TENSOR_FILE).exists():
+        return INFER
+    architectures = [str(name) for name in JsonFile(path / "config.json").items("architectures")]
     if any(name.endswith("ForSequenceClassification") for name in architectures):
         return "classify"
     if any(name.endswith("ForTokenClassification") for name in architectures):

@@ -6,7 +6,6 @@ It knows the tables and the files; it knows no engine and no request.
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import nn
@@ -23,8 +22,6 @@ from loquor_worker.models.parts import ACTIVATIONS, Linear
 from loquor_worker.models.sentence_files import EmbeddingFiles, Projection
 from loquor_worker.models.transformer import Transformer, make_norm
 from loquor_worker.models.weights import fill
-
-M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -51,12 +48,11 @@ class Assembly:
         return Checkpoint(self.folder)
 
     def transformer(self) -> Transformer:
-        family = family_of(self.file)
+        family, config = family_of(self.file), self.config
         prefix = family.prefix if self.checkpoint.has_prefix(family.prefix) else ""
-        attention = choose_attention(self.config, self.device, self.dtype)
-        transformer = self._filled(
-            Transformer(self.config, attention), layer_stems(family.stems, prefix, self.config.layers)
-        )
+        attention = choose_attention(config, self.device, self.dtype)
+        transformer = Transformer(config, attention)
+        self._fill(transformer, layer_stems(family.stems, prefix, config.layers))
         if self.device.type == "cpu" and onednn.is_available(self.dtype):
             onednn.pack(transformer)
         return transformer
@@ -79,7 +75,8 @@ class Assembly:
             make_norm(self.config) if table.norm else None,
         )
         parts = {"output": table.output, "dense": table.dense, "norm": table.norm}
-        return self._filled(head, {ours: (theirs,) for ours, theirs in parts.items() if theirs})
+        self._fill(head, {ours: (theirs,) for ours, theirs in parts.items() if theirs})
+        return head
 
     def _projection(self, files: Projection) -> Linear:
         """A Dense module of sentence-transformers has a checkpoint of its own."""
@@ -88,6 +85,5 @@ class Assembly:
         fill(linear, Checkpoint(files.folder), stems, device=self.device, dtype=self.dtype)
         return linear
 
-    def _filled(self, module: M, stems: dict[str, tuple[str, ...]]) -> M:
+    def _fill(self, module: nn.Module, stems: dict[str, tuple[str, ...]]) -> None:
         fill(module, self.checkpoint, stems, device=self.device, dtype=self.dtype)
-        return module
