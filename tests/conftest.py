@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_READY = re.compile(r"loquor is ready: serving .* on (\S+?)(?:, metrics on http://(\S+)/metrics)?$")
+_READY = re.compile(r"loquor is ready: serving .*? on (\S+?)(?:, metrics on http://(\S+)/metrics)?$")
 _START_SECONDS = 90.0
 
 
