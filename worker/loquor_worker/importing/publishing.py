@@ -40,7 +40,7 @@ def new_version(repository: Path, name: str, version: int | None = None) -> Iter
     if version is not None and (repository / name / str(version)).exists():
         raise ImportFailed(f"version {version} of {name} is there already; versions never change")
     try:
-        with _temporary_folder(repository / name) as folder:
+        with _temporary_folder(repository, name) as folder:
             building = NewVersion(folder, folder)
             yield building
             building.path = _publish(building.folder, repository, name, version)
@@ -51,33 +51,41 @@ def new_version(repository: Path, name: str, version: int | None = None) -> Iter
 
 
 @contextlib.contextmanager
-def _temporary_folder(parent: Path) -> Iterator[Path]:
-    parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent)
-    # Not by `tempfile`, whose folders only their owner can read.
-    folder = parent / (_PREFIX + secrets.token_hex(8))
-    folder.mkdir()
-    try:
-        with _lock(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            parent.rmdir()
+def _temporary_folder(repository: Path, name: str) -> Iterator[Path]:
+    repository.mkdir(parents=True, exist_ok=True)
+    parent = repository / name
+    with contextlib.ExitStack() as held:
+        # Between its making and its locking, a folder would look like one that a killed process left.
+        with _locked(repository):
+            parent.mkdir(exist_ok=True)
+            _sweep(parent)
+            # Not by `tempfile`, whose folders only their owner can read.
+            folder = parent / (_PREFIX + secrets.token_hex(8))
+            folder.mkdir()
+            held.callback(_remove, folder, repository)
+            held.enter_context(_locked(folder))
+        yield folder
+
+
+def _remove(folder: Path, repository: Path) -> None:
+    """Remove what was not published, and the model's folder if it has no version then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError), _locked(repository):
+        folder.parent.rmdir()
 
 
 def _sweep(parent: Path) -> None:
     """Remove what killed processes left; the lock of one that lives is held."""
     for folder in parent.glob(_PREFIX + "*"):
-        with contextlib.suppress(OSError), _lock(folder):
+        with contextlib.suppress(OSError), _locked(folder, wait=False):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
