@@ -83,10 +83,11 @@ def _command(
 
 def _embed(arguments: argparse.Namespace) -> None:
     with connection.connect(arguments) as client, Progress(unit="text") as progress:
-        total, asked = texts.count_texts(arguments), deque[str]()
+        source, asked = texts.read_texts(arguments), deque[str]()
+        total = texts.count_texts(arguments)
         answers = client.embed_many(
             arguments.model.name,
-            _noted(texts.read_texts(arguments), asked),
+            _noted(source, asked),
             version=arguments.model.version,
             truncate=arguments.truncate,
             normalize=arguments.normalize,

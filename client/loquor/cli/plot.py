@@ -119,9 +119,9 @@ def _draw_errors(axes: Any, report: Report) -> None:
 
 
 def _draw_rates(axes: Any, report: Report, ends: dict[str, list[float]], colors: list[str]) -> None:
-    """Events a second, stacked; the last bin is left out where it is not whole."""
+    """Events a second, stacked."""
     width = _bin_seconds(report.seconds)
-    edges = [width * number for number in range(max(1, int(report.seconds / width)) + 1)]
+    edges = [width * number for number in range(max(1, math.ceil(report.seconds / width)) + 1)]
     weights = [[1 / width] * len(times) for times in ends.values()]
     axes.hist(
         list(ends.values()), bins=edges, weights=weights, stacked=True, color=colors, label=list(ends), alpha=0.85
