@@ -1,6 +1,7 @@
-"""What the tests of the front share: a worker in threads of this process, with an engine that echoes, and small requests."""
+"""What the tests of the front share: a worker in threads of this process with an engine that echoes, small requests."""
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import time
@@ -14,7 +15,7 @@ from loquor.v1.model_service_pb2 import TASK_EMBED
 from loquor.v1.tensor_service_pb2 import Tensor
 from loquor_server.caller import Caller
 from loquor_server.pending_request import Call, PendingRequest
-from loquor_worker.engines import InvalidSubmission, Size
+from loquor_worker.engines import DeviceFailed, InvalidSubmission, Size
 from loquor_worker.inbox import Inbox, Stop
 from loquor_worker.link import Link
 from loquor_worker.scheduler import Budget, Scheduler
@@ -34,6 +35,7 @@ class EchoEngine:
     def __init__(self, batch_tokens: int = 64) -> None:
         self.open = threading.Event()
         self.open.set()
+        self.dead = False
         self.batches: list[list[list[int]]] = []
         self.hello = wire.WorkerHello(
             task=TASK_EMBED, device="cpu", dtype="float32", sequence_tokens=32, batch_tokens=batch_tokens
@@ -49,6 +51,8 @@ class EchoEngine:
     def step(self, batch: Sequence[wire.Submission]) -> list[wire.Outputs]:
         self.batches.append([list(submission.tokens.ids) for submission in batch])
         self.open.wait(10)
+        if self.dead:
+            raise DeviceFailed
         return [echo(submission) for submission in batch]
 
 
@@ -64,16 +68,19 @@ class LocalWorker:
         self.link = Link(self.address, epoch, self._inbox, self.progress, heartbeat_seconds)
         self.link.open()
         scheduler = Scheduler(Budget(engine.hello.batch_tokens, 1000))
-        worker = Worker(engine, scheduler, self._inbox, self.link, self.progress)
-        self._thread = threading.Thread(target=worker.run, daemon=True)
+        self._loop = Worker(engine, scheduler, self._inbox, self.link, self.progress)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._gone: asyncio.Event | None = None
 
     def ready(self, submissions: int = 100) -> None:
         self._thread.start()
-        self.link.ready(self.engine.hello, wire.Room(submissions=submissions, tokens=2 * self.engine.hello.batch_tokens))
+        self.link.ready(
+            self.engine.hello, wire.Room(submissions=submissions, tokens=2 * self.engine.hello.batch_tokens)
+        )
 
     def kill(self) -> None:
         """Hang up and stop the loop, whatever is under way."""
+        self.engine.dead = True
         self.engine.open.set()
         self._inbox.put(Stop())
         if self._thread.ident is not None:
@@ -81,6 +88,10 @@ class LocalWorker:
         self.link.close(5)
         if self._gone is not None:
             self._gone.set()
+
+    def _run(self) -> None:
+        with contextlib.suppress(DeviceFailed):
+            self._loop.run()
 
     async def exited(self) -> int:
         self._gone = self._gone or asyncio.Event()
