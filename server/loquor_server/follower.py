@@ -144,7 +144,7 @@ class FollowingCatalog(Catalog):
     """A catalog whose callers' loads and unloads are done by the first front."""
 
     def through(self, channel: grpc.aio.Channel) -> "FollowingCatalog":
-        self._first = model_service_pb2_grpc.ModelServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._first = model_service_pb2_grpc.ModelServiceStub(channel)
         return self
 
     async def load_newest(self, name: str, version: int | None) -> ServedModel:
