@@ -54,6 +54,7 @@ class Engine(Protocol):
     def step(self, batch: Sequence[Submission]) -> list[Outputs]:
         """Run one batch of checked submissions and return the outputs of each, in order.
 
-        Raises `OutOfMemory` if the device is full and `DeviceFailed` if it is beyond use; any other exception means that nothing of the batch was computed.
+        Raises `OutOfMemory` if the device is full and `DeviceFailed` if it is beyond use; any other exception means
+        that nothing of the batch was computed.
         """
         ...
