@@ -94,6 +94,7 @@ class Front:
         """Listen: health and reflection answer at once, models when they are loaded. Raises `StartFailed`."""
         self.address = add_port(self._server, self._config)
         self.metrics_address = self._serve_metrics()
+        await self._health.refresh()  # gRPC's own servicer begins with SERVING
         await self._server.start()
         self._in_background(self._follow_health())
         self._in_background(self._measure_lag())

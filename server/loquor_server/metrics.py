@@ -37,6 +37,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody asks for th
 class NoMetrics:
     """An `RpcObserver` for calls between our own processes."""
 
+    def knows(self, model: str) -> bool:
+        return True
+
     def ended(self, *_: object) -> None: ...
 
 
@@ -87,10 +90,12 @@ class Metrics:
 
     # --- RpcObserver ---
 
+    def knows(self, model: str) -> bool:
+        return self._catalog.knows(model)
+
     def ended(self, method: str, model: str, code: grpc.StatusCode, seconds: float) -> None:
-        name = model if self._catalog.knows(model) else ""
-        self._ended_children(method, name, code).inc()
-        self._seconds_children(method, name).observe(seconds)
+        self._ended_children(method, model, code).inc()
+        self._seconds_children(method, model).observe(seconds)
 
     # --- ModelObserver ---
 

@@ -32,6 +32,10 @@ Streaming = Callable[[AsyncIterator[Request], Caller], AsyncGenerator[Message, N
 class RpcObserver(Protocol):
     """Told of the end of every call. `model` is empty if the request named none that is known."""
 
+    def knows(self, model: str) -> bool:
+        """Whether this is a model's name. Any other text is the caller's own: it is neither counted nor logged."""
+        ...
+
     def ended(self, method: str, model: str, code: grpc.StatusCode, seconds: float) -> None: ...
 
 
@@ -61,7 +65,7 @@ class Rpc:
             async with _Ending(self, method, context) as ending:
                 ending.caller = caller = await self._caller(context)
                 request = parse(request_type, data)
-                ending.model = model_name(request)
+                ending.model = name if self.observer.knows(name := model_name(request)) else ""
                 response = await behave(request, caller)
                 return response.SerializeToString()
             raise AssertionError("an ending that swallowed a failure")

@@ -151,6 +151,9 @@ class FakeCatalog:
 
 
 class _NoObserver:
+    def knows(self, model: str) -> bool:
+        return True
+
     def ended(self, *_: object) -> None: ...
 
 
