@@ -8,9 +8,13 @@ from pathlib import Path
 
 from benchmarks.service import CACHE
 from loquor.v1 import tensor_service_pb2 as api
+from loquor_server.inference import open_inference_pb2 as oip
 
 NAME = "noop"
 METHOD = "loquor.v1.TensorService/Infer"
+OPEN_METHOD = "inference.GRPCInferenceService/ModelInfer"
+
+_ROW = struct.pack("<f", 0.5)
 
 _SETTINGS = """\
 task = "infer"
@@ -33,9 +37,16 @@ def repository() -> Path:
 
 
 def request() -> bytes:
-    """One row."""
-    tensor = api.Tensor(name="x", data_type=api.DATA_TYPE_FLOAT32, shape=[1, 1], data=struct.pack("<f", 0.5))
+    """One row, in the words of `loquor.v1`."""
+    tensor = api.Tensor(name="x", data_type=api.DATA_TYPE_FLOAT32, shape=[1, 1], data=_ROW)
     return api.InferRequest(model=NAME, inputs=[tensor]).SerializeToString()
+
+
+def open_request() -> bytes:
+    """The same row, in those of the Open Inference Protocol."""
+    tensor = oip.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 1])
+    request = oip.ModelInferRequest(model_name=NAME, inputs=[tensor], raw_input_contents=[_ROW])
+    return bytes(request.SerializeToString())
 
 
 def _export(file: Path) -> None:

@@ -18,6 +18,7 @@ from loquor.internal import channels
 from loquor.internal.protocol import PROTOCOL_VERSION, SERVE_METHOD
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor_server import errors
+from loquor_server.outbox import Outbox
 from loquor_server.pending_request import Answer, PendingRequest
 
 _Stream: TypeAlias = "grpc.aio.StreamStreamCall[wire.ServeRequest, wire.ServeResponse]"
@@ -93,9 +94,7 @@ class Replica:
         self._events = events
         self._room = wire.Room()
         self._ids = itertools.count(1)
-        self._assigned: list[wire.Submission] = []
-        self._cancelled: list[int] = []
-        self._unsent = asyncio.Event()
+        self._outbox = Outbox()
         self._idle = asyncio.Event()
         self._seen_at = 0.0
         self._step_seconds = 0.0
@@ -130,18 +129,16 @@ class Replica:
         self.running[id] = pending
         self.running_rows += pending.rows
         self.running_tokens += pending.tokens
-        self._assigned.append(pending.submission)
+        self._outbox.submit(pending.submission)
 
     def flush(self) -> None:
-        if self._assigned or self._cancelled:
-            self._unsent.set()
+        self._outbox.flush()
 
     def cancel(self, pending: PendingRequest) -> None:
         """Tell the worker to leave out a request that has ended. Its answer, if one still comes, is dropped."""
         id = pending.submission.id
         if self.running.get(id) is pending:
-            self._cancelled.append(id)
-            self._unsent.set()
+            self._outbox.cancel(id)
 
     # --- one worker's life ---
 
@@ -211,14 +208,8 @@ class Replica:
     async def _write(self, call: "_Stream") -> None:
         await call.write(wire.ServeRequest(hello=wire.FrontHello(protocol_version=PROTOCOL_VERSION)))
         while True:
-            await self._unsent.wait()
-            self._unsent.clear()
-            if self._assigned:
-                assigned, self._assigned = self._assigned, []
-                await call.write(wire.ServeRequest(submissions=wire.Submissions(submissions=assigned)))
-            if self._cancelled:
-                cancelled, self._cancelled = self._cancelled, []
-                await call.write(wire.ServeRequest(cancels=wire.Cancels(ids=cancelled)))
+            for message in await self._outbox.next():
+                await call.write(message)
 
     async def _guard(self) -> None:
         """End the stream of a worker that went silent or whose engine stands still."""
@@ -245,6 +236,7 @@ class Replica:
                 pending.call.answer(pending.index, self._answer(pending, result, results))
             else:
                 self._fail(pending, result.failure)
+        self._outbox.stepped(idle=not self.running)
 
     def _answer(self, pending: PendingRequest, result: wire.Result, results: wire.StepResults) -> Answer:
         waited_here = pending.handed_at - pending.call.queued_at
@@ -279,11 +271,9 @@ class Replica:
 
     def _lose_running(self) -> None:
         """Queue again, once, what the worker had not answered; what was lost twice is taken for the cause."""
-        unsent = {submission.id for submission in self._assigned}
+        unsent = self._outbox.clear()
         lost, self.running = self.running, {}
         self.running_rows = self.running_tokens = 0
-        self._assigned.clear()
-        self._cancelled.clear()
         self._idle.set()
         if self.state is not ReplicaState.STOPPED:
             self.move(ReplicaState.LOST)

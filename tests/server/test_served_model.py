@@ -56,10 +56,10 @@ class Far:
 
     def receive(self) -> None:
         """As the writer does: what was assigned, then what was cancelled."""
-        self.held += [wire.Submission.FromString(s.SerializeToString()) for s in self.replica._assigned]
-        self.replica._assigned.clear()
-        gone = [s for s in self.held if s.id in self.replica._cancelled]
-        self.replica._cancelled.clear()
+        messages = self.replica._outbox.take()
+        self.held += [submission for message in messages for submission in message.submissions.submissions]
+        cancels = [id for message in messages for id in message.cancels.ids]
+        gone = [submission for submission in self.held if submission.id in cancels]
         for submission in gone:
             self.held.remove(submission)
         failures = [wire.Result(id=s.id, failure=wire.Failure(kind=wire.FAILURE_KIND_CANCELLED)) for s in gone]
