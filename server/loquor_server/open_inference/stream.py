@@ -58,7 +58,7 @@ class InferStream:
                 task.add_done_callback(self._under_way.discard)
         except Exception as error:  # malformed, or the server drains
             failure = error
-        await asyncio.gather(*self._under_way)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         self._done.put_nowait(failure)
 
     async def _answer(self, request: oip.ModelInferRequest, caller: Caller) -> None:

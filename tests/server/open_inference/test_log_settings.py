@@ -96,3 +96,11 @@ async def test_without_control_the_level_is_told_and_not_changed() -> None:
         await _ask(settings, log_info=False)
     assert refusal.value.code is grpc.StatusCode.PERMISSION_DENIED
     assert applied == []
+
+
+async def test_the_level_changes_over_the_wire(service: Any) -> None:
+    request = oip.LogSettingsRequest()
+    request.settings["log_verbose_level"].uint32_param = 2
+    told = await service.call("LogSettings", request)
+    assert told.settings["log_verbose_level"].uint32_param == 1
+    assert service.levels == ["debug"]
