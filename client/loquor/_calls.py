@@ -108,7 +108,8 @@ class Calls(Connection):
         A tuple is a pair; a list is several inputs, each a text or a pair. `top_k` keeps the best labels alone;
         `raw_scores` gives logits in place of probabilities. The rest is as in `embed`.
         """
-        request = language.ClassifyRequest(
+        request = requests.build(
+            language.ClassifyRequest,
             model=model,
             version=version,
             inputs=requests.classify_inputs(inputs),
@@ -132,7 +133,8 @@ class Calls(Connection):
         deadline_seconds: float | None = None,
     ) -> TagTokensResult:
         """Labelled spans of each text, such as named entities; those that score less than `min_score` are left out."""
-        request = language.TagTokensRequest(
+        request = requests.build(
+            language.TagTokensRequest,
             model=model,
             version=version,
             texts=requests.check_texts(texts),
@@ -153,8 +155,12 @@ class Calls(Connection):
         deadline_seconds: float | None = None,
     ) -> TokenizeResult:
         """The tokens of each text by the model's own tokenizer, never truncated."""
-        request = language.TokenizeRequest(
-            model=model, version=version, texts=requests.check_texts(texts), add_special_tokens=add_special_tokens
+        request = requests.build(
+            language.TokenizeRequest,
+            model=model,
+            version=version,
+            texts=requests.check_texts(texts),
+            add_special_tokens=add_special_tokens,
         )
         context = self._context(request_id, deadline_seconds)
         return replies.tokenize_result(await self._call(methods.TOKENIZE, request, context), context.request_id)
@@ -170,7 +176,8 @@ class Calls(Connection):
         deadline_seconds: float | None = None,
     ) -> DetokenizeResult:
         """The text of each sequence of token ids."""
-        request = language.DetokenizeRequest(
+        request = requests.build(
+            language.DetokenizeRequest,
             model=model,
             version=version,
             sequences=requests.token_sequences(sequences),
@@ -196,7 +203,9 @@ class Calls(Connection):
         batch. `outputs` names those to return, all of them by default.
         """
         names = requests.check_strings(outputs, "outputs")
-        request = tensor.InferRequest(model=model, version=version, inputs=requests.tensors(inputs), output_names=names)
+        request = requests.build(
+            tensor.InferRequest, model=model, version=version, inputs=requests.tensors(inputs), output_names=names
+        )
         context = self._context(request_id, deadline_seconds, priority)
         return replies.infer_result(await self._call(methods.INFER, request, context), context.request_id)
 
@@ -208,7 +217,7 @@ class Calls(Connection):
 
     async def get_model(self, name: str, *, version: int | None = None, deadline_seconds: float | None = None) -> Model:
         """One model: the version served, or the newest if none is, unless one is named."""
-        request = model_service.GetModelRequest(name=name, version=version)
+        request = requests.build(model_service.GetModelRequest, name=name, version=version)
         response = await self._call(methods.GET_MODEL, request, self._context(None, deadline_seconds))
         return replies.model_from(response.model)
 
@@ -219,7 +228,7 @@ class Calls(Connection):
 
         A large model takes minutes: give a `deadline_seconds` that allows for it.
         """
-        request = model_service.LoadModelRequest(name=name, version=version)
+        request = requests.build(model_service.LoadModelRequest, name=name, version=version)
         response = await self._call(methods.LOAD_MODEL, request, self._context(None, deadline_seconds))
         return replies.model_from(response.model)
 
@@ -227,12 +236,13 @@ class Calls(Connection):
         self, name: str, *, version: int | None = None, deadline_seconds: float | None = None
     ) -> None:
         """Ends the workers of a version, or of every loaded one, once they have answered what they have."""
-        request = model_service.UnloadModelRequest(name=name, version=version)
+        request = requests.build(model_service.UnloadModelRequest, name=name, version=version)
         await self._call(methods.UNLOAD_MODEL, request, self._context(None, deadline_seconds))
 
     async def health(self, model: str | None = None, *, deadline_seconds: float | None = None) -> Health:
         """What `grpc.health.v1` says about the server, or about a model. `NotFound` if it has no such model."""
-        return await self._call(CHECK, model or "", self._context(None, deadline_seconds))
+        (service,) = requests.check_texts(model or "", "model")
+        return await self._call(CHECK, service, self._context(None, deadline_seconds))
 
     async def wait_ready(self, model: str | None = None, *, deadline_seconds: float | None = None) -> None:
         """Waits until the server, or a model, is SERVING. Raises `DeadlineExceeded`, which says what it saw last."""
@@ -266,8 +276,8 @@ class Calls(Connection):
 def _batches(
     texts: Iterable[str], size: int, request: Callable[[list[str], str], language.EmbedRequest]
 ) -> Iterator[language.EmbedRequest]:
-    if isinstance(texts, str):
-        raise TypeError("texts: takes an iterable of str, not one str")
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise TypeError(f"texts: takes an iterable of str, not {type(texts).__name__}")
     source = iter(texts)
     for number in itertools.count():
         batch = list(itertools.islice(source, size))
@@ -278,5 +288,5 @@ def _batches(
 
 def _check_at_least_one(**values: int) -> None:
     for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name}: takes at least 1, not {value}")
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: takes a whole number from 1, not {value!r}")

@@ -13,6 +13,7 @@ from loquor._retry import Retry, service_config
 
 _SCHEMES = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "xds:")
 _METADATA_KEY = re.compile(r"[a-z0-9_.-]+")
+_METADATA_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,9 @@ class ChannelSettings:
     max_message_bytes: int
 
     def __post_init__(self) -> None:
+        for name in ("address", "key"):
+            if not isinstance(getattr(self, name), str | None):
+                raise TypeError(f"{name}: takes a str, not {type(getattr(self, name)).__name__}")
         check_deadline(self.deadline_seconds)
         if self.max_message_bytes < 1:
             raise ValueError(f"max_message_bytes: takes at least 1, not {self.max_message_bytes}")
@@ -60,7 +64,9 @@ class ChannelSettings:
         if self.key is not None and self.tls is None and not is_private:
             raise ValueError(f"key: is not sent without TLS to {self.address}, only to a loopback or Unix address")
         for name, value in self.call_metadata:
-            if not _METADATA_KEY.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise TypeError("metadata: takes pairs of str")
+            if not _METADATA_KEY.fullmatch(name) or not _METADATA_VALUE.fullmatch(value):
                 raise ValueError(f"metadata: {name!r} takes a lower-case name and a value of printable ASCII")
 
     @property
@@ -101,8 +107,8 @@ class ChannelSettings:
 
 def check_deadline(seconds: float) -> None:
     """Raises `ValueError` unless it is a time from now on."""
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"deadline_seconds: takes a finite number greater than 0, not {seconds}")
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ValueError(f"deadline_seconds: takes a finite number greater than 0, not {seconds!r}")
 
 
 def target(address: str) -> str:

@@ -19,6 +19,7 @@ DEFAULT_ADDRESS = "127.0.0.1:8001"
 DEFAULT_DEADLINE_SECONDS = 30.0
 DEFAULT_MESSAGE_BYTES = 64 * 1024 * 1024
 
+_PRIORITIES = (None, *range(1, 10))
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -103,10 +104,10 @@ class Connection:
         self, request_id: str | None, deadline_seconds: float | None, priority: int | None = None
     ) -> CallContext:
         name = secrets.token_hex(8) if request_id is None else request_id
-        if not _REQUEST_ID.fullmatch(name):
+        if not isinstance(name, str) or not _REQUEST_ID.fullmatch(name):
             raise ValueError("request_id: takes 1 to 128 printable ASCII characters without blanks")
-        if priority is not None and not 1 <= priority <= 9:
-            raise ValueError(f"priority: takes 1 (first) to 9 (last), not {priority}")
+        if priority not in _PRIORITIES:
+            raise ValueError(f"priority: takes 1 (first) to 9 (last), not {priority!r}")
         seconds = self._settings.deadline_seconds if deadline_seconds is None else deadline_seconds
         check_deadline(seconds)
         rank = () if priority is None else (("loquor-priority", str(priority)),)

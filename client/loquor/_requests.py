@@ -3,12 +3,14 @@
 Limits are the server's to know: it refuses an empty list, an unknown model or a text too long with `InvalidArgument`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from loquor._tensors import Tensor
 from loquor.v1 import language_service_pb2 as language
 from loquor.v1 import tensor_service_pb2 as tensor
+
+M = TypeVar("M")
 
 Texts: TypeAlias = str | Sequence[str]
 """One text or several."""
@@ -16,14 +18,24 @@ Inputs: TypeAlias = str | tuple[str, str] | Sequence[str | tuple[str, str]]
 """One text, one pair of texts (a tuple), or a list of such."""
 
 
+def build(kind: Callable[..., M], **fields: object) -> M:
+    """The message of these fields; None is absent. Raises `TypeError` or `ValueError` with the name of a wrong one."""
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError):
+        for name, value in fields.items():
+            _check_field(kind, name, value)
+        raise
+
+
 def embed_request(
     model: str, texts: Texts, version: int | None, truncate: bool, normalize: bool | None, name: str = "texts"
 ) -> language.EmbedRequest:
     """`name` is what to call the texts where one of them is wrong."""
-    request = language.EmbedRequest(model=model, version=version, texts=check_texts(texts, name), truncate=truncate)
-    if normalize is not None:
-        request.normalize = normalize
-    return request
+    checked = check_texts(texts, name)
+    return build(
+        language.EmbedRequest, model=model, version=version, texts=checked, truncate=truncate, normalize=normalize
+    )
 
 
 def check_texts(texts: Texts, name: str = "texts") -> list[str]:
@@ -48,6 +60,8 @@ def classify_inputs(inputs: Inputs) -> list[language.ClassifyInput]:
 
 def token_sequences(sequences: Sequence[int] | Sequence[Sequence[int]]) -> list[language.TokenSequence]:
     """Ids of one text, or of several."""
+    if not isinstance(sequences, Sequence) or isinstance(sequences, str | bytes):
+        raise TypeError(f"sequences: takes a sequence of token ids, or several, not {type(sequences).__name__}")
     is_one = len(sequences) > 0 and isinstance(sequences[0], int)
     several: Sequence[object] = [sequences] if is_one else sequences
     return [_token_sequence(ids, f"sequences[{index}]") for index, ids in enumerate(several)]
@@ -65,6 +79,18 @@ def check_strings(values: Iterable[str], name: str) -> list[str]:
     if isinstance(values, str):
         raise TypeError(f"{name}: takes a sequence of str, not one str")
     return check_texts(list(values), name)
+
+
+def _check_field(kind: Callable[..., object], name: str, value: object) -> None:
+    """Protobuf says what is wrong, and not where; so each field is tried alone."""
+    try:
+        kind(**{name: value})
+    except TypeError:
+        raise TypeError(f"{name}: takes no {type(value).__name__}") from None
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: holds a lone surrogate, which UTF-8 cannot carry") from None
+    except ValueError:
+        raise ValueError(f"{name}: {value} is out of range") from None
 
 
 def _check_text(text: object, name: str) -> None:

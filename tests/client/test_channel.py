@@ -77,6 +77,15 @@ def test_a_wrong_setting_is_refused_by_name(wrong: dict[str, Any], sentence: str
         loquor.Client(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [({"address": 3}, "address: "), ({"key": 3}, "key: "), ({"metadata": {"a": 3}}, "metadata: ")],
+)
+def test_a_setting_of_the_wrong_type_is_refused_by_name(wrong: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(TypeError, match=sentence):
+        loquor.Client(**wrong)
+
+
 def test_calls_go_round_the_servers(make_server: Any) -> None:
     servers = [make_server() for _ in range(3)]
     with loquor.Client(",".join(server.address for server in servers)) as client:

