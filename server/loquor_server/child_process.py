@@ -11,6 +11,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from loquor.internal.process import PARENT
+
 
 class ChildProcess:
     """It has a session of its own, so that a signal to our group (Ctrl-C) reaches us alone, who pass on what is needed.
@@ -20,7 +22,11 @@ class ChildProcess:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            start_new_session=True,
+            env={**os.environ, PARENT: str(os.getpid())},
         )
 
     @property

@@ -1,9 +1,15 @@
-"""What a process that another one starts does first."""
+"""What a process that another one starts does first.
+
+`PARENT` is the environment variable by which it is told whose child it is: by the time it could look for itself, its
+parent may have died.
+"""
 
 import ctypes
 import os
 import signal
 import sys
+
+PARENT = "LOQUOR_PARENT"
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
@@ -11,7 +17,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 def guard(*, dies_with_parent: bool) -> None:
     """Leave the terminal's Ctrl-C to the process that started this one, and die with it if so asked."""
     if dies_with_parent:
-        parent = os.getppid()
+        parent = int(os.environ.get(PARENT, os.getppid()))
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             sys.exit("the process that started this one has ended")
