@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,11 +22,17 @@ _START_SECONDS = 90.0
 class RunningServer:
     """A `loquor serve` of its own, with every line that it wrote."""
 
-    def __init__(self, arguments: list[str], log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        log: Path,
+        environment: dict[str, str] | None = None,
+        program: str = "loquor_server",
+    ) -> None:
         self.log = log
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "loquor_server", *arguments],
+                [sys.executable, "-m", program, *arguments],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -35,7 +43,15 @@ class RunningServer:
     def workers(self) -> list[int]:
         """Process ids of its present workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"loquor_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [int(pid) for pid in children if b"_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of this name that have these labels."""
+        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=10) as page:
+            families = list(text_string_to_metric_families(page.read().decode()))
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        assert samples, f"there is no metric {name}"
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
     def stop(self, seconds: float = 40.0) -> int:
         """SIGTERM, and the exit status; killed if it does not end."""
