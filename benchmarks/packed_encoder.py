@@ -1,43 +1,32 @@
 """How much do packed batches gain over padded ones, and which token budget is enough? One thread, one run.
 
-Texts are the paragraphs of the descriptions of the installed packages, in a fixed random order, cut at 256 tokens.
-Seconds are the thread's own CPU time and the least of several rounds, so that a busy machine disturbs them little.
+Seconds are the thread's own CPU time, so that a busy machine disturbs them little.
 
-    OMP_NUM_THREADS=1 python benchmarks/packed_encoder.py models/minilm/1
+    OMP_NUM_THREADS=1 python -m benchmarks.packed_encoder models/minilm/1
 """
 
 import argparse
-import random
-import re
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import transformers
+from tokenizers import Tokenizer
+
+from benchmarks.record import Ratio, Record
+from benchmarks.texts import real_texts
 from loquor.internal.v1.replica_service_pb2 import Submission, TokenInput
 from loquor_worker.engines import Engine
 from loquor_worker.engines.load import load_engine
 from loquor_worker.models import onednn
-from tokenizers import Tokenizer
 
 BUDGETS = (128, 256, 512, 1024, 2048, 4096)
 PADDED_BATCH = 32
-ROUNDS = 3
-
-
-def read_texts(tokenizer: Tokenizer, count: int) -> list[list[int]]:
-    paragraphs = {
-        " ".join(paragraph.split())
-        for distribution in distributions()
-        for paragraph in re.split(r"\n\s*\n", distribution.metadata.get_payload() or "")
-        if re.fullmatch(r"[\w\s.,;:'()-]{4,}", paragraph)
-    }
-    texts = random.Random(7).sample(sorted(paragraphs), min(count, len(paragraphs)))
-    return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+ARRIVAL, PRODUCTS = "padded, 32 in order of arrival", "matrix products alone, 512 rows"
 
 
 def load(folder: Path) -> Engine:
@@ -75,7 +64,7 @@ def padded(model: Any, texts: list[list[int]], size: int) -> None:
 
 @torch.inference_mode()
 def products(model: Any, texts: list[list[int]], rows: int) -> None:
-    """The matrix products alone."""
+    """As many rows as the texts have tokens, through torch's own product with every weight."""
     weights = [module.weight for module in model.encoder.modules() if isinstance(module, torch.nn.Linear)]
     inputs = {weight.shape[1]: torch.ones(rows, weight.shape[1]) for weight in weights}
     for _ in range(round(sum(map(len, texts)) / rows)):
@@ -83,47 +72,45 @@ def products(model: Any, texts: list[list[int]], rows: int) -> None:
             torch.nn.functional.linear(inputs[weight.shape[1]], weight)
 
 
-def measure(runs: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """The least seconds of each; rounds go through all of them in turn."""
-    seconds = dict.fromkeys(runs, float("inf"))
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            start = time.thread_time()
-            run()
-            seconds[name] = min(seconds[name], time.thread_time() - start)
-    return seconds
+def sides(folder: Path, texts: list[list[int]]) -> dict[str, Callable[[], None]]:
+    model = transformers.BertModel.from_pretrained(folder).eval()
+    engine = load(folder)
+    with mock.patch.object(onednn, "is_available", return_value=False):
+        plain = load(folder)
+    runs: dict[str, Callable[[], None]] = {
+        ARRIVAL: partial(padded, model, texts, PADDED_BATCH),
+        "padded, 32 in order of length": partial(padded, model, sorted(texts, key=len), PADDED_BATCH),
+        "one text at a time": partial(padded, model, texts, 1),
+        PRODUCTS: partial(products, model, texts, 512),
+    }
+    for budget in BUDGETS:
+        runs[f"packed, {budget} tokens"] = partial(packed, engine, texts, budget)
+        runs[f"packed, {budget} tokens, without oneDNN's layout"] = partial(packed, plain, texts, budget)
+    return runs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a version's folder of a BERT sentence encoder")
-    parser.add_argument("--texts", type=int, default=256, help="how many texts")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side runs; medians are printed")
     arguments = parser.parse_args()
+    folder = arguments.folder
     torch.set_num_threads(1)
-    tokenizer = Tokenizer.from_file(str(arguments.folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(256)
-    texts = read_texts(tokenizer, arguments.texts)
-    model = transformers.BertModel.from_pretrained(arguments.folder).eval()
-    engine = load(arguments.folder)
-    available, onednn.is_available = onednn.is_available, lambda _: False
-    plain_engine = load(arguments.folder)
-    onednn.is_available = available
-    runs: dict[str, Callable[[], None]] = {
-        "padded, batches of 32 in order of arrival": partial(padded, model, texts, PADDED_BATCH),
-        "padded, batches of 32 in order of length": partial(padded, model, sorted(texts, key=len), PADDED_BATCH),
-        "one text at a time": partial(padded, model, texts, 1),
-        "matrix products alone (MKL, 512 rows)": partial(products, model, texts, 512),
-    }
-    for budget in BUDGETS:
-        runs[f"packed, {budget} tokens"] = partial(packed, engine, texts, budget)
-        runs[f"packed, {budget} tokens, not laid out for oneDNN"] = partial(packed, plain_engine, texts, budget)
-    seconds = measure(runs)
-    lengths = sorted(map(len, texts))
-    print(f"{len(texts)} texts of {lengths[0]} to {lengths[-1]} tokens, mean {sum(lengths) / len(lengths):.1f}")
-    base = next(iter(seconds.values()))
-    for name, taken in seconds.items():
-        print(f"{name:55} {len(texts) / taken:7.1f} texts/s {base / taken:6.2f}x")
+    texts = [encoding.ids for encoding in tokenizer.encode_batch(real_texts(folder / "tokenizer.json"))]
+    record = Record("packed_encoder", "How much do packed batches gain, and which token budget is enough?")
+    record.notes.append(f"{len(texts)} texts, {sum(map(len, texts))} tokens")
+    runs = sides(folder, texts)
+    for _ in range(arguments.rounds):
+        for name, run in runs.items():
+            start = time.thread_time()
+            run()
+            record.note_round(name, {"texts/s": len(texts) / (time.thread_time() - start)})
+    ours = record.median("packed, 512 tokens", "texts/s")
+    for name, least in ((ARRIVAL, 4.0), (PRODUCTS, 0.85)):
+        record.ratios.append(Ratio(f"packed, 512 tokens, to {name}", ours / record.median(name, "texts/s"), least))
+    record.finish()
 
 
 if __name__ == "__main__":
