@@ -5,6 +5,7 @@ It starts listening, serves, drains and closes when it is told to. It starts no 
 
 import asyncio
 import contextlib
+import gc
 import os
 import time
 from collections.abc import Coroutine
@@ -101,6 +102,7 @@ class Front:
 
     async def serve(self) -> None:
         """Say that everything is ready."""
+        gc.freeze()  # what is there by now stays, so the collector need not look at it again
         self.state = FrontState.SERVING
         self._health.started = True
         await self._health.refresh()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from loquor.internal.v1.replica_service_pb2 import Submission
 from loquor.v1.tensor_service_pb2 import Tensor
 from loquor_server.caller import Caller
+from loquor_server.errors import DeadlineExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,10 @@ class Call:
     def fail(self, error: Exception) -> None:
         if not self.ended:
             self.future.set_exception(error)
+
+    def expire(self) -> None:
+        """The caller's deadline has passed."""
+        self.fail(DeadlineExceeded("the deadline passed before the request was answered"))
 
 
 @dataclass(slots=True, eq=False)

@@ -22,6 +22,8 @@ from loquor_server.request_queue import RequestQueue
 from loquor_server.router import Router
 from loquor_server.tokenization import TextTokenizer
 
+_FOREVER_SECONDS = 1e9
+
 
 class ModelState(Enum):
     """LOADING -> READY (all replicas ready) -> DRAINING -> UNLOADED; LOADING -> FAILED."""
@@ -142,12 +144,11 @@ class ServedModel:
             pending.call.fail(errors.Unavailable(reason))
 
     async def _ending(self, call: Call) -> list[Answer]:
-        left = call.caller.seconds_left()
+        timer = asyncio.get_running_loop().call_later(min(call.caller.seconds_left(), _FOREVER_SECONDS), call.expire)
         try:
-            async with asyncio.timeout(left if left < 1e9 else None):
-                return await call.future
-        except TimeoutError:
-            raise errors.DeadlineExceeded("the deadline passed before the request was answered") from None
+            return await call.future
+        finally:
+            timer.cancel()
 
     def _check_serving(self) -> None:
         if self.state not in (ModelState.READY, ModelState.DRAINING):
