@@ -64,7 +64,7 @@ def tokenize(client: loquor.Client) -> None:
 def open_inference(address: str) -> None:
     heading("Open Inference Protocol", "the same answers for an unmodified tritonclient")
     program = ROOT / "examples" / "tritonclient_embed.py"
-    subprocess.run([sys.executable, program, "--address", address], check=True)
+    subprocess.run([sys.executable, program, address], check=True)
 
 
 def heading(task: str, question: str) -> None:

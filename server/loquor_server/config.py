@@ -42,7 +42,7 @@ class ServerConfig:
     max_message_bytes: int = setting(
         64 * 1024 * 1024, "largest message, decompressed; bounds the memory that one call can take", minimum=1024
     )
-    max_concurrent_streams: int = setting(256, "calls under way on one connection; more wait", minimum=1)
+    max_concurrent_streams: int = setting(1024, "calls under way on one connection; more wait", minimum=1)
     max_connections: int = setting(10_000, "open connections; further ones are refused", minimum=1)
     connection_age_seconds: float = setting(
         1800.0,

@@ -15,6 +15,8 @@
 The texts are for the caller: they name fields, models and limits, never what was in a text.
 """
 
+import math
+
 from grpc import StatusCode
 
 
@@ -23,6 +25,7 @@ class RequestError(Exception):
 
     code: StatusCode = StatusCode.INTERNAL
     retry_after_seconds: float | None = None
+    """When to try again; None leaves it to the caller, infinity says never."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -61,6 +64,7 @@ class OutOfMemory(RequestError):
     """The request alone is too large for the device: trying again does not help."""
 
     code = StatusCode.RESOURCE_EXHAUSTED
+    retry_after_seconds = math.inf
 
 
 class DeadlineExceeded(RequestError):

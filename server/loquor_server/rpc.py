@@ -5,6 +5,7 @@ are parsed by hand, since gRPC would answer malformed ones with UNKNOWN and the 
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -95,8 +96,7 @@ class Rpc:
         try:
             while True:
                 await asyncio.wait({reading, draining}, return_when=asyncio.FIRST_COMPLETED)
-                if not reading.done():
-                    self.check_serving()
+                self.check_serving()
                 message = reading.result()
                 if message is None:
                     return
@@ -183,7 +183,9 @@ def failure_metadata(failure: errors.RequestError, request_id: str) -> tuple[tup
     """Trailing metadata of a failure: the request id, and the `google.rpc` details that its kind has."""
     metadata: list[tuple[str, str | bytes]] = [("x-request-id", request_id)]
     details: list[Message] = []
-    if failure.retry_after_seconds is not None:
+    if failure.retry_after_seconds == math.inf:
+        metadata.append(("grpc-retry-pushback-ms", "-1"))
+    elif failure.retry_after_seconds is not None:
         milliseconds = max(1, round(failure.retry_after_seconds * 1000))
         metadata.append(("grpc-retry-pushback-ms", str(milliseconds)))
         delay = Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)

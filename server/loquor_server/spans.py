@@ -1,9 +1,11 @@
 """Labels of tokens to labelled spans of text.
 
-Neighbouring tokens of one kind are one span; a B- label starts a new one. Special tokens (`[CLS]`, `</s>`) carry no
-characters and no span, whatever the model says of them. Offsets are in code points.
+Neighbouring tokens of one kind are one span. A B- label starts a new one, unless nothing parts its token from the one
+before: the pieces of `alex@example.com` are one address, though a model may begin each anew. Special tokens (`[CLS]`,
+`</s>`) carry no characters and no span, whatever the model says of them. Offsets are in code points.
 """
 
+import unicodedata
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +44,7 @@ def spans_of(
         prefix, kind = _split(labels[label_id])
         if kind == _OUTSIDE:
             open_span = False
-        elif open_span and spans[-1].label == kind and (prefix != "B" or _inside_word(text, start)):
+        elif open_span and spans[-1].label == kind and (prefix != "B" or _unparted(text, spans[-1].end, start)):
             spans[-1].extend(end, score)
         else:
             spans.append(Span(kind, start, end, score))
@@ -60,9 +62,9 @@ def _split(label: str) -> tuple[str, str]:
     return ("O" if label == _OUTSIDE else "I"), label
 
 
-def _inside_word(text: str, at: int) -> bool:
-    """Whether the characters before and at `at` belong to one word, so that a B- there is a piece and no new name."""
-    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
+def _unparted(text: str, end: int, start: int) -> bool:
+    """Whether what ends and what starts there are of one word; scripts written without blanks part words by labels."""
+    return end == start and not any(unicodedata.east_asian_width(text[at]) in "WF" for at in (end - 1, start))
 
 
 def _trim(span: Span, text: str) -> None:
