@@ -98,6 +98,7 @@ def main() -> None:
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
+    tokenizer.no_truncation()
     texts = [encoding.ids for encoding in tokenizer.encode_batch(real_texts(folder / "tokenizer.json"))]
     record = Record("packed_encoder", "How much do packed batches gain, and which token budget is enough?")
     record.notes.append(f"{len(texts)} texts, {sum(map(len, texts))} tokens")
