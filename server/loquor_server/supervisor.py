@@ -17,6 +17,8 @@ from loquor_server.replica import LoadFailed, Replica, ReplicaState, WorkerLost
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
 _REMEMBERED_SECONDS = 60.0
+# So many losses in that time are bad luck, or one bad request; more are a reason to slow down.
+_LOSSES_TO_SLOW_DOWN = 3
 _PATIENCE_SECONDS = 5.0
 # A worker is expected back soon until so many have died in a row without having been ready.
 _FAILURES_TO_GIVE_UP = 2
@@ -123,9 +125,9 @@ class Supervisor:
             self.first_ready.set_exception(LoadFailed(f"its worker failed to start: {reason}"))
 
     def _pause_seconds(self) -> float:
-        """Exponential in the workers lost in the last minute, or since one was ready, with jitter in the upper half."""
+        """Exponential in the losses since a worker was ready, or in those of the last minute, with jitter above half."""
         while time.monotonic() - self._losses[0] > _REMEMBERED_SECONDS:
             self._losses.popleft()
-        losses = max(len(self._losses), self._failures)
-        longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(losses, 12), _LONGEST_PAUSE_SECONDS)
+        doublings = min(max(len(self._losses) - _LOSSES_TO_SLOW_DOWN, self._failures), 12)
+        longest = min(_FIRST_PAUSE_SECONDS * 2.0**doublings, _LONGEST_PAUSE_SECONDS)
         return longest * random.uniform(0.5, 1.0)
