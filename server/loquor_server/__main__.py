@@ -4,6 +4,7 @@ The order matters: the workers' start is the longest, so they are on their way b
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -52,7 +53,12 @@ def _start(config: ServerConfig, tables: "dict[str, object]", arguments: Sequenc
     from loquor_server.worker_process import SocketDirectory
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the pool's threads are the parallelism
-    sockets = SocketDirectory()
+    for number in (signal.SIGTERM, signal.SIGINT):  # until the server listens to them itself
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        sockets = SocketDirectory()
+    except StartFailed as error:
+        return _refuse(str(error), 1)
     launcher = Launcher(sockets, log_format=config.log_format, log_level=config.log_level)
     try:
         planner = Planner(config, tables)

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def run(
     """Serve until a signal ends it, and return the exit status. Raises `StartFailed`."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         server = runner.run(_compose(config, planner, launcher, sockets, arguments))
-        return runner.run(_serve(server, plans))
+        return runner.run(_serve(server, plans, sockets))
 
 
 class Server:
@@ -111,8 +112,8 @@ async def _compose(
     return Server(front, catalog, pool, further)
 
 
-async def _serve(server: Server, plans: Sequence[ModelPlan]) -> int:
-    stop = stop_event()
+async def _serve(server: Server, plans: Sequence[ModelPlan], sockets: Path) -> int:
+    stop = stop_event(lambda: shutil.rmtree(sockets, ignore_errors=True))
     try:
         await server.start()
         starting = asyncio.create_task(server.load(plans))
@@ -130,14 +131,18 @@ async def _serve(server: Server, plans: Sequence[ModelPlan]) -> int:
     return 0
 
 
-def stop_event() -> asyncio.Event:
-    """Set by the first signal, which drains; the second leaves at once, and the workers die with this process."""
+def stop_event(leave: Callable[[], None] = lambda: None) -> asyncio.Event:
+    """Set by the first signal, which drains; the second leaves at once, and the workers die with this process.
+
+    `leave` is called before that, to take along what would be left.
+    """
     stop = asyncio.Event()
 
     def received() -> None:
         if stop.is_set():
             log.warning("second signal: leaving at once")
             sys.stderr.flush()
+            leave()
             os._exit(1)
         stop.set()
 

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loquor_server.child_process import ChildProcess
+from loquor_server.errors import StartFailed
 
+# The kernel's 108 bytes, less the end of the text and the name of a socket.
+_LONGEST_FOLDER = 107 - len("/1234567.sock")
 _START_NANOSECONDS = time.time_ns()
 _count = itertools.count()
 
@@ -23,11 +26,20 @@ def new_epoch() -> int:
 
 
 class SocketDirectory:
-    """A private folder (mode 0700) for the sockets of the workers; gone when the server is."""
+    """A private folder (mode 0700) for the sockets of the workers; gone when the server is.
+
+    Raises `StartFailed` if its path is too long for sockets, or there is no place for it.
+    """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="loquor-")
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="loquor-")
+        except OSError as error:
+            raise StartFailed(f"no temporary folder: {error.strerror}; set TMPDIR to one that can be written") from None
         self.path = Path(self._folder.name)
+        if len(self._folder.name.encode()) > _LONGEST_FOLDER:
+            self.close()
+            raise StartFailed(f"the temporary folder {self.path.parent} is too long for sockets; set TMPDIR to another")
 
     def close(self) -> None:
         self._folder.cleanup()
@@ -40,7 +52,7 @@ class WorkerProcess:
 
     def __init__(self, sockets: SocketDirectory, arguments: Sequence[str]) -> None:
         self.epoch = new_epoch()
-        self._socket = sockets.path / f"{self.epoch}.sock"
+        self._socket = sockets.path / f"{self.epoch - _START_NANOSECONDS}.sock"
         self.address = f"unix:{self._socket}"
         command = [sys.executable, "-m", self.program, "--address", self.address, "--epoch", str(self.epoch)]
         self._process = ChildProcess([*command, *arguments])
