@@ -125,7 +125,7 @@ class Supervisor:
             self.first_ready.set_exception(LoadFailed(f"its worker failed to start: {reason}"))
 
     def _pause_seconds(self) -> float:
-        """Exponential in the losses since a worker was ready, or in those of the last minute, with jitter above half."""
+        """Exponential in the losses since a worker was ready, or of the last minute, with jitter in the upper half."""
         while time.monotonic() - self._losses[0] > _REMEMBERED_SECONDS:
             self._losses.popleft()
         doublings = min(max(len(self._losses) - _LOSSES_TO_SLOW_DOWN, self._failures), 12)
