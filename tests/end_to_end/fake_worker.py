@@ -1,4 +1,5 @@
-"""A worker whose engine is no model: a vector is made of the token ids, and some words make it die, hang, spin or fail.
+"""A worker whose engine is no model: a vector is made of the token ids, and some words make it die, hang, spin, fail or
+take its time.
 
 It is put together of the worker's own parts, as `loquor_worker.__main__` does it.
 """
@@ -24,9 +25,9 @@ from loquor_worker.scheduler import Scheduler
 from loquor_worker.worker import Progress, Worker
 
 # Token ids of English words in the vocabulary of `minilm`.
-POISON, HANG, SPIN, FAIL, LARGE = 9947, 6865, 6714, 8246, 2312
+POISON, HANG, SPIN, FAIL, LARGE, SLOW = 9947, 6865, 6714, 8246, 2312, 4030
 DIMENSIONS = 4
-SECONDS_PER_TOKEN = 0.0001
+SECONDS_PER_TOKEN, SLOW_SECONDS = 0.0001, 0.5
 
 
 class FakeEngine:
@@ -59,7 +60,7 @@ class FakeEngine:
             raise ValueError("the engine fails on this batch")
         if LARGE in ids and len(batch) > 1:
             raise OutOfMemory
-        time.sleep(SECONDS_PER_TOKEN * len(ids))
+        time.sleep(SECONDS_PER_TOKEN * len(ids) + SLOW_SECONDS * (SLOW in ids))
         return [self._outputs(submission) for submission in batch]
 
     def _outputs(self, submission: wire.Submission) -> wire.Outputs:

@@ -12,25 +12,8 @@ import grpc
 from loquor.v1 import language_service_pb2 as api
 from loquor.v1 import language_service_pb2_grpc
 
-WORDS = [
-    "the",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "a",
-    "lazy",
-    "dog",
-    "while",
-    "seven",
-    "old",
-    "wizards",
-    "quietly",
-    "mix",
-    "strange",
-    "potions",
-]
+SENTENCE = "the quick brown fox jumps over a lazy dog while seven old wizards quietly mix strange potions"
+WORDS = SENTENCE.split(" ")
 TEXTS = [" ".join(WORDS[start : start + 1 + length]) for start in range(8) for length in range(8)]
 
 

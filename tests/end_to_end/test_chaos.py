@@ -1,4 +1,4 @@
-"""Workers that are killed, ended, frozen; callers that all go away: what was asked is answered, and all is whole again."""
+"""Workers killed, ended, frozen, and callers that all go away: what was asked is answered, and all is whole again."""
 
 import asyncio
 import contextlib
