@@ -24,7 +24,7 @@ TENSOR_FILE = "model.pt2"
 TASKS = {"embed": TASK_EMBED, "classify": TASK_CLASSIFY, "tag_tokens": TASK_TAG_TOKENS}
 INFER = "infer"
 # Tokens in one step by the kind of device; docs/decisions/0005 has the measurements.
-BATCH_TOKENS = {"cpu": 512, "cuda": 16384}
+BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 # Rows in one step of an exported module.
 BATCH_ROWS = 256
 
