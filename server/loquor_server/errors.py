@@ -16,14 +16,17 @@ The texts are for the caller: they name fields, models and limits, never what wa
 """
 
 import math
+from typing import TYPE_CHECKING
 
-from grpc import StatusCode
+if TYPE_CHECKING:
+    from grpc import StatusCode
 
 
 class RequestError(Exception):
     """A request that ends without an answer."""
 
-    code: StatusCode = StatusCode.INTERNAL
+    status = "INTERNAL"
+    """The name of its code."""
     retry_after_seconds: float | None = None
     """When to try again; None leaves it to the caller, infinity says never."""
 
@@ -31,9 +34,16 @@ class RequestError(Exception):
         super().__init__(message)
         self.message = message
 
+    @property
+    def code(self) -> "StatusCode":
+        # Imported late: gRPC takes as long as all else that is there before the first worker is started.
+        from grpc import StatusCode
+
+        return StatusCode[self.status]
+
 
 class InvalidArgument(RequestError):
-    code = StatusCode.INVALID_ARGUMENT
+    status = "INVALID_ARGUMENT"
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -41,7 +51,7 @@ class InvalidArgument(RequestError):
 
 
 class ModelNotFound(RequestError):
-    code = StatusCode.NOT_FOUND
+    status = "NOT_FOUND"
 
     def __init__(self, name: str, version: int | None = None) -> None:
         shown = f"model {name[:128]!r}" if version is None else f"version {version} of model {name[:128]!r}"
@@ -49,11 +59,11 @@ class ModelNotFound(RequestError):
 
 
 class FailedPrecondition(RequestError):
-    code = StatusCode.FAILED_PRECONDITION
+    status = "FAILED_PRECONDITION"
 
 
 class Overloaded(RequestError):
-    code = StatusCode.RESOURCE_EXHAUSTED
+    status = "RESOURCE_EXHAUSTED"
 
     def __init__(self, message: str, retry_after_seconds: float) -> None:
         super().__init__(message)
@@ -63,32 +73,32 @@ class Overloaded(RequestError):
 class OutOfMemory(RequestError):
     """The request alone is too large for the device: trying again does not help."""
 
-    code = StatusCode.RESOURCE_EXHAUSTED
+    status = "RESOURCE_EXHAUSTED"
     retry_after_seconds = math.inf
 
 
 class DeadlineExceeded(RequestError):
-    code = StatusCode.DEADLINE_EXCEEDED
+    status = "DEADLINE_EXCEEDED"
 
 
 class Unavailable(RequestError):
-    code = StatusCode.UNAVAILABLE
+    status = "UNAVAILABLE"
 
 
 class Poisoned(RequestError):
-    code = StatusCode.ABORTED
+    status = "ABORTED"
 
 
 class PermissionDenied(RequestError):
-    code = StatusCode.PERMISSION_DENIED
+    status = "PERMISSION_DENIED"
 
 
 class Unimplemented(RequestError):
-    code = StatusCode.UNIMPLEMENTED
+    status = "UNIMPLEMENTED"
 
 
 class EngineFailed(RequestError):
-    code = StatusCode.INTERNAL
+    status = "INTERNAL"
 
 
 class StartFailed(Exception):

@@ -163,5 +163,5 @@ async def _passed_on(call: "grpc.aio.UnaryUnaryCall[object, object]") -> "model_
         return await call  # type: ignore[return-value]
     except grpc.aio.AioRpcError as error:
         refusal = errors.RequestError(error.details() or "the first front failed")
-        refusal.code = error.code()
+        refusal.status = error.code().name
         raise refusal from None

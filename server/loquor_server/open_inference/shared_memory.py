@@ -6,8 +6,6 @@ Loquor opens nothing that a client names. Clean-up code, which asks for the regi
 
 from collections.abc import Iterable
 
-from grpc import StatusCode
-
 from loquor_server import errors
 from loquor_server.caller import Caller
 from loquor_server.inference import open_inference_pb2 as oip
@@ -19,7 +17,7 @@ _WHY = (
 
 
 class RegionNotFound(errors.RequestError):
-    code = StatusCode.NOT_FOUND
+    status = "NOT_FOUND"
 
 
 def refuse_parameters(names: Iterable[str], field: str) -> None:

@@ -71,10 +71,8 @@ class EncoderEngine:
         return Size(rows=1, tokens=count)
 
     def warm(self) -> None:
-        for length in WARM_LENGTHS:
-            count = min(length, self._limits.sequence_tokens)
-            one = Submission(tokens=TokenInput(ids=[0] * count))
-            self.step([one] * max(1, min(8, self._limits.batch_tokens // count)))
+        lengths = [min(length, self._limits.sequence_tokens) for length in WARM_LENGTHS]
+        self.step([Submission(tokens=TokenInput(ids=[0] * length)) for length in lengths])
 
     def step(self, batch: Sequence[Submission]) -> list[Outputs]:
         order = sorted(range(len(batch)), key=lambda place: len(batch[place].tokens.ids))
