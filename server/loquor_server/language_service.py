@@ -1,9 +1,11 @@
 """`loquor.v1.LanguageService`: messages of the public protocol to inner calls and back."""
 
+import asyncio
 from array import array
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
+from tokenizers import Encoding
 
 from loquor.v1 import language_service_pb2 as api
 from loquor.v1 import model_service_pb2 as models
@@ -18,7 +20,7 @@ from loquor_server.tokenization import TextInput
 
 NAME = "loquor.v1.LanguageService"
 
-_MOST_TOKEN_IDS = 1_048_576
+_MOST_CHARACTERS = _MOST_TOKEN_IDS = 1_048_576
 
 
 class LanguageService:
@@ -106,14 +108,13 @@ class LanguageService:
     async def tokenize(self, request: api.TokenizeRequest, _caller: Caller) -> api.TokenizeResponse:
         model = self._find(request)
         check_count(len(request.texts), model, "texts")
+        if sum(map(len, request.texts)) > _MOST_CHARACTERS:
+            raise errors.InvalidArgument("texts", f"hold more than {_MOST_CHARACTERS} characters together")
         special = request.add_special_tokens if request.HasField("add_special_tokens") else True
         encodings = await tokenizer_of(model).encode(list(request.texts), offsets=True, special=special)
-        response = api.TokenizeResponse(model=model.name, version=model.version)
-        for encoding in encodings:
-            tokenization = response.tokenizations.add()
-            for id, token, (start, end) in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True):
-                tokenization.tokens.add(id=id, text=token, start=start, end=end)
-        return response
+        # A million tokens are spelled in most of a second, which is not the event loop's.
+        tokenizations = await asyncio.to_thread(lambda: [_tokenization(encoding) for encoding in encodings])
+        return api.TokenizeResponse(model=model.name, version=model.version, tokenizations=tokenizations)
 
     async def detokenize(self, request: api.DetokenizeRequest, _caller: Caller) -> api.DetokenizeResponse:
         model = self._find(request)
@@ -155,6 +156,13 @@ def spans_at(model: ServedModel, ran: TextAnswers, index: int, text: str) -> lis
     return spans.spans_of(
         ran.encodings[index], array("i", label_ids.data), array("f", scores.data), model.hello.labels, text
     )
+
+
+def _tokenization(encoding: Encoding) -> api.Tokenization:
+    tokenization = api.Tokenization()
+    for id, token, (start, end) in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True):
+        tokenization.tokens.add(id=id, text=token, start=start, end=end)
+    return tokenization
 
 
 def _classify_input(entry: api.ClassifyInput) -> TextInput:
