@@ -58,9 +58,12 @@ def serve(load: Loader) -> int:
 def load(config: WorkerConfig) -> tuple[Engine, dict[str, float]]:
     """The engine, loaded and warm, and the seconds that each phase took. Raises `LoadError`."""
     started = time.monotonic()
-    import torch
+    try:
+        import torch
 
-    from loquor_worker.engines.load import load_engine
+        from loquor_worker.engines.load import load_engine
+    except ModuleNotFoundError as missing:
+        raise LoadError(f"{missing.name} is missing; a worker needs: pip install 'loquor[worker]'") from None
 
     torch.set_num_threads(config.threads)
     imported = time.monotonic()

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from loquor.internal.graph_names import GraphNameError, check_names
+
 _MEMBERS = {
     "graph": re.compile(r"models/[^/]+\.json"),
     "payloads": re.compile(r"data/(weights/[^/]+_weights|constants/[^/]+_constants)_config\.json"),
@@ -23,7 +25,8 @@ _MEMBERS = {
 _PAYLOAD = re.compile(r"(weight|tensor)_[0-9]+")
 _NAME = r"[A-Za-z][A-Za-z0-9_]*|_[A-Za-z0-9][A-Za-z0-9_]*|__[a-z]+__"
 _OPERATOR = re.compile(
-    rf"torch\.ops\.(aten|prims|higher_order|quantized_decomposed)\.({_NAME})(\.({_NAME}))?"
+    rf"torch\.ops\.(aten|prims|quantized_decomposed)\.({_NAME})(\.({_NAME}))?"
+    r"|torch\.ops\.higher_order\.(cond|while_loop|map_impl|scan|associative_scan|wrap_with_(set_grad_enabled|autocast))"
     r"|_operator\.(add|sub|mul|mod|pow|neg|pos|truediv|floordiv|lshift|rshift|and_|or_|not_|eq|ne|lt|le|gt|ge|getitem)"
     r"|math\.(ceil|floor|trunc|sqrt)|torch\.sym_(int|float|ite|max|min|not|sum)"
 )
@@ -132,7 +135,12 @@ def _document(archive: zipfile.ZipFile, kind: str, member: zipfile.ZipInfo) -> d
         _check_payloads(document)
         return document
     _check_graph(document)
-    return document | {"guards_code": []}
+    document["guards_code"] = []
+    try:
+        check_names(document)
+    except GraphNameError as error:
+        raise ArchiveError(str(error)) from None
+    return document
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

@@ -16,7 +16,6 @@ from torch.fx.graph import CodeGen
 
 from loquor.internal.tensor_archive import ArchiveError, read_archive
 from loquor_worker.engines import LoadError
-from loquor_worker.engines.graph_names import check_names
 from loquor_worker.engines.tensor_signature import DATA_TYPES, Axis, Signature
 
 TENSOR_FILE = "model.pt2"
@@ -54,15 +53,11 @@ class TensorProgram:
 
 def _exported(path: Path) -> torch.export.ExportedProgram:
     try:
-        archive = read_archive(path)
-        check_names(archive)
-        return torch.export.load(archive)
+        return torch.export.load(read_archive(path))
     except FileNotFoundError:
         raise LoadError(f"{path}: the file is missing") from None
     except ArchiveError as error:
         raise LoadError(f"{path}: {error}") from None
-    except LoadError:
-        raise
     except Exception as error:
         # The loader raises of any kind on a graph that it does not understand; nothing of it is kept.
         raise LoadError(f"{path}: this torch ({torch.__version__}) cannot load it: {error}") from None

@@ -1,19 +1,14 @@
 """Refuses an exported graph with names that are no names.
 
 PyTorch writes a graph as Python source when it loads it, with the graph's names as they are in the file: a name such as
-`x=__import__('os').system('...')` would be run. `loquor.internal.tensor_archive` checks the archive, its operators and
-its sizes; this module checks every other text of the graph. docs/decisions/0006 says what was tried.
+`x=__import__('os').system('...')` would be run. `tensor_archive` checks the archive, its operators and its sizes; this
+module checks every other text of the graph. docs/decisions/0006 says what was tried.
 """
 
-import io
 import json
 import re
-import zipfile
 from typing import Any
 
-from loquor_worker.engines import LoadError
-
-_GRAPH = re.compile(r"[^/]+/models/[^/]+\.json")
 _NAME = re.compile(r"[A-Za-z0-9_.]*")
 # Texts that never become source: strings given to operators are quoted, and metadata is kept for messages alone.
 _QUOTED = frozenset({"as_string", "as_strings", "metadata", "torch_version"})
@@ -23,17 +18,13 @@ _EXPRESSIONS = frozenset({"expr_str", "range_constraints", "target", "as_operato
 _NESTED = frozenset({"in_spec", "out_spec", "context"})
 
 
-def check_names(archive: io.BytesIO) -> None:
-    """Raise `LoadError` for the first text that could be more than a name."""
-    with zipfile.ZipFile(archive) as members:
-        for member in members.namelist():
-            if _GRAPH.fullmatch(member):
-                _walk(json.loads(members.read(member)))
-    archive.seek(0)
+class GraphNameError(ValueError):
+    """A text that could be more than a name. The text of the error says which."""
 
 
-def _walk(document: Any) -> None:
-    """With a list of its own, since a graph nests as deep as its file says."""
+def check_names(document: Any) -> None:
+    """Raise `GraphNameError` for the first text of the graph that could be more than a name."""
+    # With a list of its own, since a graph nests as deep as its file says.
     rest = [("", document)]
     while rest:
         key, value = rest.pop()
@@ -53,11 +44,11 @@ def _walk(document: Any) -> None:
 def _nested(key: str, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
-        raise LoadError(f"model.pt2: the graph's {key} is not JSON") from None
+    except (ValueError, RecursionError):
+        raise GraphNameError(f"the graph's {key} is not JSON") from None
 
 
 def _check(names: Any) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
-            raise LoadError(f"model.pt2: the graph holds the name {name[:200]!r}; letters, digits, _ and . are served")
+            raise GraphNameError(f"the graph holds the name {name[:200]!r}; letters, digits, _ and . are served")
