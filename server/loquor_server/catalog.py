@@ -5,10 +5,10 @@ no messages; how a worker is started is the launcher's business.
 """
 
 import asyncio
-import contextlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 
@@ -22,6 +22,7 @@ from loquor_server.tokenization import TextTokenizer, TokenizerPool
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
 Launch = Callable[[ModelPlan, int], Awaitable[Worker]]
 PlanModel = Callable[[ModelFolder], ModelPlan]
 
@@ -54,6 +55,7 @@ class Catalog:
         self._defaults: dict[str, int] = {}
         self._supervisors: dict[ServedModel, list[Supervisor]] = {}
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     def models(self) -> Iterator[ServedModel]:
         """Every version that is loaded, is being loaded or unloaded, or whose load failed last."""
@@ -100,17 +102,25 @@ class Catalog:
             return model
 
     async def load_newest(self, name: str, version: int | None) -> ServedModel:
-        """`load` of a version by name, its files checked off the event loop."""
+        """`load` of a version by name, its files checked off the event loop. A caller who leaves does not stop it."""
         folder = self.repository.resolve(name, version)
         try:
             plan = await asyncio.to_thread(self._plan, folder)
         except ModelFilesRefused as refusal:
             raise errors.FailedPrecondition(str(refusal)) from None
-        return await self.load(plan)
+        return await self._to_its_end(self.load(plan))
 
     async def unload(self, name: str, version: int | None = None) -> None:
-        """Drain and end one loaded version, or all of a name. Raises `ModelNotFound` if the repository lacks it."""
-        self.repository.resolve(name, version)
+        """Drain and end one loaded version, or all of a name. A caller who leaves does not stop it.
+
+        Raises `ModelNotFound` if there is nothing of that name, neither loaded nor in the repository.
+        """
+        loaded = self._versions.get(name)
+        if not loaded or version not in (None, *loaded):
+            self.repository.resolve(name, version)
+        await self._to_its_end(self._unload(name, version))
+
+    async def _unload(self, name: str, version: int | None) -> None:
         async with self._locks[name]:
             for model in list(self._versions[name].values()):
                 if version in (None, model.version):
@@ -128,11 +138,26 @@ class Catalog:
 
     async def close(self, patience_seconds: float) -> None:
         """End every worker, at once if `patience_seconds` is 0."""
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         supervisors = [supervisor for group in self._supervisors.values() for supervisor in group]
         self._supervisors.clear()
         await asyncio.gather(*(supervisor.stop(patience_seconds) for supervisor in supervisors))
         for model in self.models():
             model.end("the server is stopping")
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do this whether or not the caller waits for it: half a switch of versions is none."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._over)
+        return await asyncio.shield(task)
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.info("model not changed", reason=str(error))
 
     async def _start(self, plan: ModelPlan) -> ServedModel:
         folder = plan.folder
@@ -180,8 +205,7 @@ class Catalog:
         supervisors = self._supervisors.pop(model, [])
         await asyncio.gather(*(supervisor.stop() for supervisor in supervisors))
         for supervisor in supervisors:
-            with contextlib.suppress(asyncio.CancelledError, LoadFailed):
-                supervisor.first_ready.cancel()
+            supervisor.first_ready.cancel()
 
 
 async def _nobody_else() -> None:
