@@ -17,6 +17,8 @@ from loquor_worker.worker import Progress, Worker
 EXIT_LOAD_FAILED, EXIT_DEVICE_FAILED = 3, 4
 
 _UNLIMITED = 1 << 30
+# The server may still be reading its own modules when a worker has already failed.
+_FRONT_PATIENCE_SECONDS = 10.0
 
 Loader = Callable[[WorkerConfig], tuple[Engine, dict[str, float]]]
 
@@ -42,7 +44,7 @@ def serve(load: Loader) -> int:
     try:
         engine, seconds = load(config)
     except LoadError as error:
-        link.fail(str(error))
+        link.fail(str(error), _FRONT_PATIENCE_SECONDS)
         link.close(2.0)
         return EXIT_LOAD_FAILED
     scheduler = Scheduler(budget_of(config, engine))

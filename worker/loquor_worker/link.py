@@ -45,7 +45,8 @@ class Link:
         self._greeting: wire.ServeResponse | None = None
         self._room = wire.Room()
         self._loop = uvloop.new_event_loop()
-        self._listening: threading.Event = threading.Event()
+        self._listening = threading.Event()
+        self._greeted = threading.Event()
         self._error: BaseException | None = None
         self._closed = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -62,10 +63,11 @@ class Link:
         hello.protocol_version = PROTOCOL_VERSION
         self._call(self._greet, wire.ServeResponse(epoch=self._epoch, hello=hello), room)
 
-    def fail(self, message: str) -> None:
-        """Tell all fronts, present and future, that the model cannot be loaded."""
+    def fail(self, message: str, seconds: float) -> None:
+        """Tell a front that the model cannot be loaded, waiting `seconds` for one to dial at the longest."""
         failure = wire.LoadFailure(message=message)
         self._call(self._greet, wire.ServeResponse(epoch=self._epoch, failure=failure), wire.Room())
+        self._greeted.wait(seconds)
 
     def send(self, sender: Sender, results: wire.StepResults) -> None:
         """Send results to the front that asked. Dropped if it has gone."""
@@ -149,6 +151,7 @@ class Link:
         greeting.CopyFrom(self._greeting or greeting)
         greeting.room.CopyFrom(self._room_each())
         front.outgoing.put_nowait(greeting)
+        self._greeted.set()
 
     def _share_room(self) -> None:
         """Tell every front its share of the room, which changes as fronts come and go."""
