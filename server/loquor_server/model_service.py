@@ -124,6 +124,6 @@ def _replica_message(replica: Replica) -> api.Replica:
         state=_REPLICA_STATES[replica.state],
         device=replica.hello.device if replica.hello is not None else "",
         restarts=replica.restarts,
-        running_requests=sum(pending.rows for pending in replica.running.values()),
+        running_requests=replica.running.rows,
         steps=replica.steps,
     )

@@ -20,6 +20,7 @@ from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor_server import errors
 from loquor_server.outbox import Outbox
 from loquor_server.pending_request import Answer, PendingRequest
+from loquor_server.running import Running
 
 _Stream: TypeAlias = "grpc.aio.StreamStreamCall[wire.ServeRequest, wire.ServeResponse]"
 
@@ -83,9 +84,7 @@ class Replica:
         self.hello: wire.WorkerHello | None = None
         self.address = ""
         self.epoch = 0
-        self.running: dict[int, PendingRequest] = {}
-        self.running_rows = 0
-        self.running_tokens = 0
+        self.running = Running()
         self.steps = 0
         self.restarts = 0
         self.gave_up = False
@@ -95,10 +94,8 @@ class Replica:
         self._room = wire.Room()
         self._ids = itertools.count(1)
         self._outbox = Outbox()
-        self._idle = asyncio.Event()
         self._seen_at = 0.0
         self._step_seconds = 0.0
-        self._alone = False
 
     def move(self, state: ReplicaState) -> None:
         if state is self.state:
@@ -112,23 +109,24 @@ class Replica:
 
     # --- what the router sees ---
 
+    @property
+    def running_tokens(self) -> int:
+        return self.running.tokens
+
     def has_room(self, pending: PendingRequest) -> bool:
         if self.state is not ReplicaState.READY:
             return False
         if not self.running:
             return True
-        if pending.lost_workers or self._alone:
+        if pending.lost_workers or self.running.alone:
             return False
-        return len(self.running) < self._room.submissions and self.running_tokens + pending.tokens <= self._room.tokens
+        return len(self.running) < self._room.submissions and self.running.tokens + pending.tokens <= self._room.tokens
 
     def assign(self, pending: PendingRequest) -> None:
-        id = next(self._ids)
-        pending.submission.id = id
-        self._alone = pending.submission.alone = pending.lost_workers > 0
+        pending.submission.id = next(self._ids)
+        pending.submission.alone = pending.lost_workers > 0
         pending.handed_at = time.monotonic()
-        self.running[id] = pending
-        self.running_rows += pending.rows
-        self.running_tokens += pending.tokens
+        self.running.add(pending)
         self._outbox.submit(pending.submission)
 
     def flush(self) -> None:
@@ -136,9 +134,8 @@ class Replica:
 
     def cancel(self, pending: PendingRequest) -> None:
         """Tell the worker to leave out a request that has ended. Its answer, if one still comes, is dropped."""
-        id = pending.submission.id
-        if self.running.get(id) is pending:
-            self._outbox.cancel(id)
+        if pending in self.running:
+            self._outbox.cancel(pending.submission.id)
 
     # --- one worker's life ---
 
@@ -168,9 +165,7 @@ class Replica:
         """Take nothing new, and return once all that runs has ended."""
         if self.state is ReplicaState.READY:
             self.move(ReplicaState.DRAINING)
-        while self.running:
-            self._idle.clear()
-            await self._idle.wait()
+        await self.running.idle()
 
     async def _read(self, call: "_Stream", epoch: int) -> None:
         while isinstance(response := await call.read(), wire.ServeResponse):
@@ -229,7 +224,7 @@ class Replica:
         self._step_seconds = 0.0
         self._events.stepped(results)
         for result in results.results:
-            pending = self._release(result.id)
+            pending = self.running.release(result.id)
             if pending is None:
                 continue
             if result.WhichOneof("outcome") == "outputs":
@@ -260,25 +255,14 @@ class Replica:
         else:
             pending.call.fail(errors.EngineFailed("the engine failed on this request; the server's log says why"))
 
-    def _release(self, id: int) -> PendingRequest | None:
-        pending = self.running.pop(id, None)
-        if pending is not None:
-            self.running_rows -= pending.rows
-            self.running_tokens -= pending.tokens
-        if not self.running:
-            self._idle.set()
-        return pending
-
     def _lose_running(self) -> None:
         """Queue again, once, what the worker had not answered; what was lost twice is taken for the cause."""
         unsent = self._outbox.clear()
-        lost, self.running = self.running, {}
-        self.running_rows = self.running_tokens = 0
-        self._idle.set()
+        lost = self.running.lose()
         if self.state is not ReplicaState.STOPPED:
             self.move(ReplicaState.LOST)
-        for id, pending in lost.items():
-            pending.lost_workers += id not in unsent
+        for pending in lost:
+            pending.lost_workers += pending.submission.id not in unsent
             if pending.lost_workers > 1:
                 pending.call.fail(errors.Poisoned("two workers were lost while they ran this request"))
             elif not pending.ended:

@@ -95,7 +95,7 @@ class ServedModel:
 
     @property
     def queued_requests(self) -> int:
-        return self.admission.requests - sum(replica.running_rows for replica in self.replicas)
+        return self.admission.requests - sum(replica.running.rows for replica in self.replicas)
 
     @property
     def queued_tokens(self) -> int:

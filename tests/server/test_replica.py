@@ -73,9 +73,9 @@ async def test_answers_come_back_to_their_own_requests(make_worker: MakeWorker, 
     await stage.until(ReplicaState.READY)
     requests = [make_pending([n, n + 1]) for n in range(20)]
     stage.run(*requests)
-    assert (stage.replica.running_rows, stage.replica.running_tokens) == (20, 40)
+    assert (stage.replica.running.rows, stage.replica.running.tokens) == (20, 40)
     assert [await answer(request) for request in requests] == [b"[%d, %d]" % (n, n + 1) for n in range(20)]
-    assert (stage.replica.running_rows, stage.replica.running_tokens, stage.replica.running) == (0, 0, {})
+    assert (stage.replica.running.rows, stage.replica.running.tokens, len(stage.replica.running)) == (0, 0, 0)
     assert stage.replica.steps >= 1
     await stage.end(serving)
 
@@ -89,7 +89,7 @@ async def test_it_takes_only_what_the_worker_has_room_for(make_worker: MakeWorke
     await stage.until(ReplicaState.READY)
     stage.run(make_pending([1] * 100), make_pending([1] * 28))
     assert not stage.replica.has_room(make_pending([1]))  # 128 tokens are two batches of this worker
-    stage.replica.running_tokens = 0
+    stage.replica.running.tokens = 0
     stage.run(make_pending())
     assert not stage.replica.has_room(make_pending())  # three submissions
     worker.engine.open.set()
@@ -148,7 +148,7 @@ async def test_a_lost_workers_requests_are_queued_again_and_those_not_sent_are_u
         await serving
     assert stage.requeued == [sent, unsent]
     assert (sent.lost_workers, unsent.lost_workers) == (1, 0)
-    assert (stage.replica.running_rows, stage.replica.running_tokens) == (0, 0)
+    assert (stage.replica.running.rows, stage.replica.running.tokens) == (0, 0)
     assert stage.states == [ReplicaState.STARTING, ReplicaState.READY, ReplicaState.LOST]
 
 
@@ -317,7 +317,7 @@ async def test_words_of_another_epoch_and_answers_to_nothing_are_dropped(tmp_pat
         request = make_pending()
         stage.run(request)
         assert await answer(request) == b"right"
-        assert stage.replica.running_rows == 0
+        assert stage.replica.running.rows == 0
         await stage.end(serving)
 
 

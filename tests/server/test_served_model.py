@@ -161,8 +161,8 @@ class ModelMachine(RuleBasedStateMachine):
         under_way = [inputs for task, inputs in self.tasks if not task.done()]
         assert admission.requests == sum(len(inputs) for inputs in under_way)
         for replica in self.model.replicas:
-            assert replica.running_rows == len(replica.running)
-            assert replica.running_tokens == sum(pending.tokens for pending in replica.running.values())
+            assert replica.running.rows == len(replica.running)
+            assert replica.running.tokens == sum(pending.tokens for pending in replica.running)
 
     def teardown(self) -> None:
         try:
