@@ -27,7 +27,8 @@ class Load:
     """`target` is `grpc://host:port/service/Method` or `http://host:port/path`.
 
     The payloads are sent in turn, again and again. Measuring starts when `warm_calls` have been answered and ends with
-    the first whole round of payloads after `seconds`, so that every measure is of the same mixture.
+    the first whole round of payloads after `seconds`, so that every measure is of the same mixture. gRPC's callers
+    share so many `connections`; those of HTTP have one each.
     """
 
     target: str
@@ -35,6 +36,7 @@ class Load:
     callers: int
     seconds: float
     warm_calls: int
+    connections: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,13 @@ class Connection(Protocol):
 
 
 class GrpcConnection:
-    """A unary method of a channel that all callers share, as gRPC's clients do."""
+    """A unary method of a channel that callers share, as gRPC's clients do."""
 
     def __init__(self, target: str) -> None:
         import grpc
 
         address, _, method = target.removeprefix("grpc://").partition("/")
-        self._channel = grpc.aio.insecure_channel(address)
+        self._channel = grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
         self._method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(f"/{method}")
 
     async def call(self, payload: bytes) -> bytes:
@@ -136,21 +138,29 @@ class Meter:
         return Outcome(calls, seconds, p50, p99, time.process_time() - self._cpu_started, self._answers)
 
 
+def open_connections(load: Load) -> Sequence[Connection]:
+    if load.target.startswith("grpc://"):
+        return [GrpcConnection(load.target) for _ in range(load.connections)]
+    return [HttpConnection(load.target) for _ in range(load.callers)]
+
+
 async def drive(load: Load) -> Outcome:
     """Put the load on from this process."""
     meter = Meter(load)
     order = itertools.cycle(range(len(load.payloads)))
-    shared = GrpcConnection(load.target) if load.target.startswith("grpc://") else None
+    kind, count = (
+        (GrpcConnection, load.connections) if load.target.startswith("grpc:") else (HttpConnection, load.callers)
+    )
+    connections: list[Connection] = [kind(load.target) for _ in range(count)]
 
-    async def caller() -> None:
-        connection = shared or HttpConnection(load.target)
+    async def caller(connection: Connection) -> None:
         while True:
             index = next(order)
             started = time.perf_counter()
             answer = await connection.call(load.payloads[index])
             meter.note(index, time.perf_counter() - started, answer)
 
-    callers = [asyncio.create_task(caller()) for _ in range(load.callers)]
+    callers = [asyncio.create_task(caller(connections[index % len(connections)])) for index in range(load.callers)]
     ending: list[asyncio.Future[Any]] = [meter.outcome, *callers]
     await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
     for task in callers:

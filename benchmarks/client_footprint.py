@@ -48,10 +48,11 @@ def main() -> Record:
         record.note_round("bare interpreter", {"seconds": seconds_of("pass")})
         record.note_round("import grpc", {"seconds": seconds_of("import grpc")})
         record.note_round("import loquor", {"seconds": seconds_of("import loquor")})
-    bare, ours = (record.median(side, "seconds") for side in ("bare interpreter", "import loquor"))
+        record.note_round("and its client", {"seconds": seconds_of("from loquor import AsyncClient, Client")})
+    bare, ours = (record.median(side, "seconds") for side in ("bare interpreter", "and its client"))
     size = megabytes(_FOLDER)
     record.ratios = [
-        Ratio("seconds of `import loquor`", ours - bare, at_most=0.3),
+        Ratio("seconds of `from loquor import AsyncClient, Client`", ours - bare, at_most=0.3),
         Ratio("megabytes installed", size, at_most=30),
     ]
     parts = sorted(((megabytes(part), part.name) for part in _FOLDER.iterdir() if part.is_dir()), reverse=True)

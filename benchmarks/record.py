@@ -17,7 +17,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure to reach: `at_least` or `at_most`."""
+    """A figure to reach: `at_least`, `at_most`, or neither where the machine cannot show it."""
 
     name: str
     value: float
@@ -30,8 +30,13 @@ class Ratio:
         return low and (self.at_most is None or self.value <= self.at_most)
 
     def __str__(self) -> str:
+        return f"{self.name}: {self.value:.3g} ({self._verdict()})"
+
+    def _verdict(self) -> str:
+        if self.at_least is None and self.at_most is None:
+            return "nothing to reach here"
         wanted = f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
-        return f"{self.name}: {self.value:.3g} ({wanted}: {'reached' if self.reached else 'MISSED'})"
+        return f"{wanted}: {'reached' if self.reached else 'MISSED'}"
 
 
 @dataclass
