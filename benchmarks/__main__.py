@@ -7,11 +7,12 @@ from benchmarks import (
     embeddings_vs_peers,
     front_vs_echo,
     fronts,
+    packed_encoder,
     start,
     two_workers,
 )
 
-PROGRAMS = (client_footprint, start, front_vs_echo, two_workers, fronts, embeddings_vs_peers)
+PROGRAMS = (client_footprint, start, front_vs_echo, two_workers, fronts, packed_encoder, embeddings_vs_peers)
 
 
 def main() -> int:

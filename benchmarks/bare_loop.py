@@ -53,6 +53,7 @@ class BareLoop:
 def submissions_of(model: Path, texts: list[str]) -> list[Submission]:
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
+    tokenizer.no_truncation()
     return [Submission(tokens=TokenInput(ids=encoding.ids)) for encoding in tokenizer.encode_batch(texts)]
 
 

@@ -2,7 +2,7 @@
 
 Seconds are the thread's own CPU time, so that a busy machine disturbs them little.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.packed_encoder models/minilm/1
+    OMP_NUM_THREADS=1 python -m benchmarks.packed_encoder --folder models/minilm/1
 """
 
 import argparse
@@ -18,12 +18,14 @@ import transformers
 from tokenizers import Tokenizer
 
 from benchmarks.record import Ratio, Record
+from benchmarks.service import ROOT
 from benchmarks.texts import real_texts
 from loquor.internal.v1.replica_service_pb2 import Submission, TokenInput
 from loquor_worker.engines import Engine
 from loquor_worker.engines.load import load_engine
 from loquor_worker.models import onednn
 
+MODEL = ROOT / "models" / "minilm" / "1"
 BUDGETS = (128, 256, 512, 1024, 2048, 4096)
 PADDED_BATCH = 32
 ARRIVAL, PRODUCTS, OURS = "padded, 32 in order of arrival", "matrix products alone, 512 rows", "packed, 1024 tokens"
@@ -89,11 +91,11 @@ def sides(folder: Path, texts: list[list[int]]) -> dict[str, Callable[[], None]]
     return runs
 
 
-def main() -> None:
+def main() -> Record:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="a version's folder of a BERT sentence encoder")
+    parser.add_argument("--folder", type=Path, default=MODEL, help="a version's folder of a BERT sentence encoder")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side runs; medians are printed")
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()
     folder = arguments.folder
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -111,7 +113,7 @@ def main() -> None:
     ours = record.median(OURS, "texts/s")
     for name, least in ((ARRIVAL, 4.0), (PRODUCTS, 0.85)):
         record.ratios.append(Ratio(f"{OURS}, to {name}", ours / record.median(name, "texts/s"), least))
-    record.finish()
+    return record.finish()
 
 
 if __name__ == "__main__":
