@@ -8,9 +8,12 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from loquor_server.repository import ModelFolder, ModelSettings
 from loquor_server.worker_process import SocketDirectory, WorkerProcess
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +72,15 @@ class Launcher:
 
 
 def share_of_cores(workers: int) -> int:
-    """Threads for each of so many workers on this machine's cores."""
-    return max(1, len(os.sched_getaffinity(0)) // max(1, workers))
+    """Threads for each of so many workers on the cores that this process may use."""
+    return max(1, _cores() // max(1, workers))
+
+
+def _cores() -> int:
+    """Those of the scheduler's affinity, or of the container's quota if that is less."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _QUOTA.read_text().split()
+    except OSError:
+        return cores
+    return cores if quota == "max" else min(cores, max(1, int(quota) // int(period)))

@@ -40,13 +40,15 @@ def load(
 ) -> tuple[T, dict[str, Any]]:
     """Make the dataclass `cls`, and return with it the TOML tables named in `tables`, unread.
 
+    A name of `tables` whose value is no table is a setting like any other.
+
     The file is `--config`, or `LOQUOR_CONFIG`, or `loquor.toml` in the working directory if there is one. Exits as
     argparse does on `--help` and on an unknown flag.
     """
     flags = vars(_parser(cls, program, description, epilog).parse_args(arguments))
     named = flags.pop("config") or environment.get("LOQUOR_CONFIG")
     document = _read_toml(Path(named or "loquor.toml"), required=named is not None)
-    rest = {name: document.pop(name, {}) for name in tables}
+    rest = {name: document.pop(name) if isinstance(document.get(name), dict) else {} for name in tables}
     return from_layers(cls, _from_document(cls, document), _from_environment(cls, environment), flags), rest
 
 

@@ -111,10 +111,12 @@ def _publish(folder: Path, repository: Path, name: str, version: int | None) -> 
 
 
 def _settle(folder: Path) -> None:
-    """Bring everything to the disk before its name appears."""
+    """Bring everything to the disk before its name appears, readable by whichever user serves it."""
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
+            Path(parent, name).chmod(0o644)
             _sync(Path(parent, name))
+        Path(parent).chmod(0o755)
         _sync(Path(parent))
 
 
