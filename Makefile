@@ -35,8 +35,8 @@ bench: models ## Run the benchmarks (an hour)
 soak: models ## Run the long tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/soak
 
-chart: $(VENV)/ready ## Check the image and the Helm chart
-	$(BIN)/python deploy/check.py
+chart: ## Check the image and the Helm chart
+	$(PYTHON) deploy/check.py --slow
 
 protos: $(VENV)/protos ## Generate the stubs from the protos
 	$(VENV)-protos/bin/python protos/generate.py

@@ -9,6 +9,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,12 +112,12 @@ def _publish(folder: Path, repository: Path, name: str, version: int | None) -> 
 
 
 def _settle(folder: Path) -> None:
-    """Bring everything to the disk before its name appears, readable by whichever user serves it."""
+    """Bring everything to the disk before its name appears, readable by whom the umask, as the folder shows it, says."""
+    readable = stat.S_IMODE(folder.stat().st_mode) & 0o666
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
-            Path(parent, name).chmod(0o644)
+            Path(parent, name).chmod(readable)
             _sync(Path(parent, name))
-        Path(parent).chmod(0o755)
         _sync(Path(parent))
 
 
