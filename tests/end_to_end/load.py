@@ -78,4 +78,5 @@ class Load:
         response = await self._stub.Embed(api.EmbedRequest(model=self._model, texts=[text]), timeout=self._seconds)
         self.versions[response.version] += 1
         assert math.isclose(response.embeddings[0].tokens, response.usage.prompt_tokens)
-        return response.embeddings[0].values
+        values: Sequence[float] = response.embeddings[0].values
+        return values

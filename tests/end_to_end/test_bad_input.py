@@ -31,7 +31,7 @@ HONEST = {
     "PERMISSION_DENIED",
 }
 INTERNALS = ("<class", "Traceback", "google.protobuf", "object at 0x", ".py", "DecodeError", "KeyError", "ValueError")
-TEXT = {"model": "embedder", "texts": ["good bad", "good"]}
+TEXT: dict[str, Any] = {"model": "embedder", "texts": ["good bad", "good"]}
 
 
 class _Adder(torch.nn.Module):
@@ -45,7 +45,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     root = tmp_path_factory.mktemp("hostile")
     kinds = {"embedder": "Model", "sentiment": "ForSequenceClassification", "tagger": "ForTokenClassification"}
     for name, kind in kinds.items():
-        labels = {"id2label": {0: "O", 1: "B-X", 2: "I-X"}} if name != "embedder" else {}
+        labels: dict[str, Any] = {"id2label": {0: "O", 1: "B-X", 2: "I-X"}} if name != "embedder" else {}
         save_bert(root / name / "1", kind, **labels)
         _save_tokenizer(root / name / "1" / "tokenizer.json")
     adder = root / "adder" / "1"
@@ -147,7 +147,8 @@ def valid(method: MethodDescriptor) -> Message:
 
 def hostile_versions(message: Message, depth: int = 0) -> Iterator[tuple[str, Message]]:
     """The message with one field of it, or of a message in it, set to one hostile value."""
-    for field in message.DESCRIPTOR.fields:
+    fields: Sequence[Any] = message.DESCRIPTOR.fields
+    for field in fields:
         for value in values_of(field):
             changed = type(message)()
             changed.CopyFrom(message)
@@ -194,7 +195,7 @@ class Caller:
     """Sends bytes, and checks that every answer is an honest one."""
 
     def __init__(self, server: RunningServer) -> None:
-        self.channel = grpc.insecure_channel(server.address, options=[("grpc.max_send_message_length", -1)])
+        self.channel: Any = grpc.insecure_channel(server.address, options=[("grpc.max_send_message_length", -1)])
         self.asked = 0
 
     def __enter__(self) -> "Caller":
@@ -209,7 +210,7 @@ class Caller:
         try:
             self.channel.unary_unary(path)(data, timeout=20, **options)
         except grpc.RpcError as error:
-            code, details = error.code().name, error.details()
+            code, details = error.code().name, error.details() or ""
             assert code in HONEST, (path, code, details, data[:200])
             assert not any(word in details for word in INTERNALS), (path, details)
             assert len(details) < 2000, (path, len(details))

@@ -45,10 +45,11 @@ def filled(kind: type[Message], depth: int = 0) -> Message:
                 getattr(message, field.name).append(value)
             else:
                 setattr(message, field.name, value)
-    return message
+    made: Message = message
+    return made
 
 
-def send(channel: grpc.Channel, path: str, data: bytes) -> str:
+def send(channel: Any, path: str, data: bytes) -> str:
     try:
         channel.unary_unary(path)(data, timeout=30)
     except grpc.RpcError as error:
@@ -85,7 +86,7 @@ def test_no_text_of_a_caller_is_in_any_output(talkative: RunningServer) -> None:
     assert CANARY not in log
 
 
-def streams(channel: grpc.Channel) -> Iterator[str]:
+def streams(channel: Any) -> Iterator[str]:
     """Requests on both streams that fail each in its own way."""
     embed = channel.stream_stream("/loquor.v1.LanguageService/EmbedStream")
     bad = api.EmbedStreamRequest(id=CANARY, request=api.EmbedRequest(model=CANARY, texts=[CANARY]))

@@ -42,7 +42,7 @@ class Reflection:
             for dependency in file.dependency:
                 response = self.ask(file_by_filename=dependency).file_descriptor_response
                 self._add([descriptor_pb2.FileDescriptorProto.FromString(d) for d in response.file_descriptor_proto])
-            self.pool.Add(file)  # type: ignore[attr-defined]
+            self.pool.Add(file)
 
 
 def test_every_service_is_described_in_full(server: RunningServer) -> None:

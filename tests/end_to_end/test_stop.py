@@ -31,11 +31,11 @@ class Started:
         self.log = log
         environment = {**os.environ, "TMPDIR": str(self.temporary), "LOQUOR_TEST_MARK": self.mark}
         address = ("--address", f"unix:{self.socket}", "--metrics-address", "", "--threads", "1")
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", program, *address, *arguments],
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=stderr,
                 env=environment,
                 start_new_session=True,
             )
@@ -46,7 +46,7 @@ class Started:
 
     async def gone(self, seconds: float) -> int:
         """The exit status, once nothing of it is left: no process, no socket, no file."""
-        status = await asyncio.to_thread(self.process.wait, seconds)
+        status: int = await asyncio.to_thread(self.process.wait, seconds)
         await until(lambda: not marked(self.mark), 2)
         assert list(self.temporary.iterdir()) == []
         assert status == 1 or not self.socket.exists()  # who leaves at once leaves the public socket
