@@ -112,7 +112,7 @@ def _publish(folder: Path, repository: Path, name: str, version: int | None) -> 
 
 
 def _settle(folder: Path) -> None:
-    """Bring everything to the disk before its name appears, readable by whom the umask, as the folder shows it, says."""
+    """Bring everything to the disk before its name appears, as readable as its folder is."""
     readable = stat.S_IMODE(folder.stat().st_mode) & 0o666
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
