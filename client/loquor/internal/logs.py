@@ -43,6 +43,6 @@ def _without_words(_logger: object, _method: str, event: structlog.types.EventDi
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
         frames = traceback.extract_tb(error.__traceback__)
-        event["exception"] = type(error).__name__
+        event["raised"] = type(error).__name__
         event["raised_in"] = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames))
     return event
