@@ -42,4 +42,4 @@ async def test_the_page_is_clean(promtool: str, fake_repository: Path, tmp_path:
 def objections(promtool: str, server: RunningServer) -> str:
     with urllib.request.urlopen(f"http://{server.metrics_address}/metrics", timeout=10) as page:
         found = subprocess.run([promtool, "check", "metrics"], input=page.read(), capture_output=True, check=False)
-    return (found.stdout + found.stderr).decode()
+    return str(found.stdout + found.stderr, "utf-8")
