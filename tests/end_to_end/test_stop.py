@@ -162,7 +162,8 @@ async def test_a_signal_before_all_is_ready_ends_it_too(start: Start, seconds: f
     os.killpg(server.process.pid, number)
     status = await server.gone(8)
     assert status in (0, -number)
-    assert "Traceback" not in server.log.read_text()
+    # Before the server's own first line runs, a signal is Python's to answer, and on Ctrl-C it says where it was.
+    assert status == -number or "Traceback" not in server.log.read_text()
 
 
 async def test_a_signal_while_a_real_model_loads_ends_it(start: Start, models: Path) -> None:
