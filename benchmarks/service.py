@@ -3,6 +3,7 @@
 It knows nothing of what the process serves.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -28,8 +29,14 @@ class Service:
         self._log = CACHE / "logs" / f"{name}.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as log:
+            # In a session of its own, since some servers leave processes behind when they end.
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **(environment or {})}
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
             )
 
     def __enter__(self) -> "Service":
@@ -39,11 +46,11 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.send_signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first match in what it prints. Raises `RuntimeError` if it ends or takes two minutes."""
