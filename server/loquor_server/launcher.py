@@ -30,19 +30,20 @@ class Launcher:
     def __init__(self, sockets: SocketDirectory, *, log_format: str, log_level: str) -> None:
         self._sockets = sockets
         self._log_arguments = ["--log-format", log_format, "--log-level", log_level]
+        self._workers = 0
         self._prepared: dict[tuple[str, int, int], list[WorkerProcess]] = defaultdict(list)
 
     def prepare(self, plans: Sequence[ModelPlan]) -> None:
         """Start the first workers of these models; `launch` hands them out."""
-        workers = sum(plan.settings.replicas for plan in plans)
+        self._workers = sum(plan.settings.replicas for plan in plans)
         for plan in plans:
             for replica in range(plan.settings.replicas):
                 key = (plan.folder.name, plan.folder.version, replica)
-                self._prepared[key].append(self._start(plan, replica, workers))
+                self._prepared[key].append(self._start(plan, replica))
 
     async def launch(self, plan: ModelPlan, replica: int) -> WorkerProcess:
         prepared = self._prepared[plan.folder.name, plan.folder.version, replica]
-        return prepared.pop() if prepared else self._start(plan, replica, plan.settings.replicas)
+        return prepared.pop() if prepared else self._start(plan, replica)
 
     def kill_prepared(self) -> None:
         """End what was prepared and never launched."""
@@ -51,8 +52,9 @@ class Launcher:
                 process.kill()
         self._prepared.clear()
 
-    def _start(self, plan: ModelPlan, replica: int, workers: int) -> WorkerProcess:
+    def _start(self, plan: ModelPlan, replica: int) -> WorkerProcess:
         settings = plan.settings
+        workers = max(self._workers, settings.replicas)
         arguments = {
             "--model": plan.folder.name,
             "--model-path": str(plan.folder.path),
