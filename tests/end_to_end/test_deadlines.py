@@ -50,7 +50,7 @@ async def test_a_request_that_waits_too_long_ends_at_its_deadline_and_is_never_r
         await asyncio.gather(*busy)
         await stub.Embed(QUICK)
     assert failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert 0.28 < waited < 0.45
+    assert 0.28 < waited < 0.8  # its turn would come after more than a second
     assert narrow.metric("loquor_prompt_tokens_total") - computed == 3 * 200 + 3
 
 
@@ -66,7 +66,7 @@ async def test_the_servers_own_deadline_holds_for_calls_that_set_none(fake_repos
             waited = time.monotonic() - started
             await asyncio.gather(*busy)
         assert failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert 0.29 < waited < 0.4
+        assert 0.29 < waited < 0.8  # its turn would come after more than a second
         assert server.metric("loquor_requests_total", code="DEADLINE_EXCEEDED") == 1
     finally:
         server.stop()

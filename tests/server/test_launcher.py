@@ -68,6 +68,15 @@ async def test_what_was_started_early_is_handed_out_first(launcher: Launcher, st
     assert started[3:] == [["killed"]]
 
 
+async def test_one_that_is_started_again_gets_as_many_threads(launcher: Launcher, started: list[list[str]]) -> None:
+    """Though the first ones shared the cores with those of other models."""
+    wanted = plan()
+    launcher.prepare([wanted, plan("two", replicas=share_of_cores(1))])
+    await launcher.launch(wanted, 0)
+    await launcher.launch(wanted, 0)
+    assert option(started[-1], "--threads") == option(started[0], "--threads") == "1"
+
+
 def test_the_cores_are_shared_and_nobody_gets_none() -> None:
     cores = share_of_cores(1)
     assert cores >= 1

@@ -216,7 +216,7 @@ async def test_an_engine_that_stands_still_is_lost(make_worker: MakeWorker, make
 async def test_a_worker_that_cannot_load_says_why(make_worker: MakeWorker) -> None:
     stage, worker = Stage(), make_worker()
     serving = stage.serve(worker)
-    worker.link.fail("model.safetensors: too short", 10.0)
+    await asyncio.to_thread(worker.link.fail, "model.safetensors: too short", 5.0)
     with pytest.raises(LoadFailed, match=r"model\.safetensors"):
         await serving
 
