@@ -231,7 +231,6 @@ class Replica:
                 pending.call.answer(pending.index, self._answer(pending, result, results))
             else:
                 self._fail(pending, result.failure)
-        self._outbox.stepped(idle=not self.running)
 
     def _answer(self, pending: PendingRequest, result: wire.Result, results: wire.StepResults) -> Answer:
         waited_here = pending.handed_at - pending.call.queued_at

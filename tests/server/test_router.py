@@ -32,7 +32,7 @@ class Place:
 
 
 async def settle() -> None:
-    for _ in range(3):
+    for _ in range(10):
         await asyncio.sleep(0)
 
 
@@ -66,6 +66,38 @@ async def test_all_of_one_turn_goes_in_one_message(make_pending: Make) -> None:
         router.wake()
     await settle()
     assert place.flushed == [10]
+
+
+async def test_while_a_worker_runs_something_what_comes_in_near_turns_goes_in_one_message(make_pending: Make) -> None:
+    queue = RequestQueue()
+    place = Place(100)
+    router = Router(queue)
+    router.add(place)
+    queue.push(make_pending())
+    router.wake()
+    await settle()
+    assert place.flushed[-1] == 1
+    place.flushed.clear()
+    for _ in range(5):
+        queue.push(make_pending())
+        router.wake()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert place.flushed == []
+    await settle()
+    assert place.flushed == [6]
+
+
+async def test_what_never_stops_coming_is_sent_all_the_same(make_pending: Make) -> None:
+    queue = RequestQueue()
+    place = Place(1000)
+    router = Router(queue)
+    router.add(place)
+    for _ in range(100):
+        queue.push(make_pending())
+        router.wake()
+        await asyncio.sleep(0)
+    assert len(place.assigned) > 50
 
 
 async def test_the_least_loaded_gets_the_next(make_pending: Make) -> None:
