@@ -43,7 +43,7 @@ class RunningServer:
     def workers(self) -> list[int]:
         """Process ids of its present workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [int(pid) for pid in children if b"_worker" in _command_line(pid)]
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples of this name that have these labels."""
@@ -80,6 +80,14 @@ class RunningServer:
             self.process.stdout.close()
             raise RuntimeError(f"the server did not start (status {self.process.returncode}): {self.log.read_text()}")
         return match[1], match[2] or ""
+
+
+def _command_line(pid: str) -> bytes:
+    """Empty for a process that has gone meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 Serve = Callable[..., RunningServer]
