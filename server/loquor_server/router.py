@@ -1,8 +1,9 @@
 """Late binding: a request leaves the queue only when some replica has room for it.
 
-A message to a worker costs as much as a call does, so one should carry as much as there is. gRPC hands over calls one by
-one, in different turns of the event loop. So while a worker has something to run, the router waits until a few turns have
-brought nothing new, a fraction of a millisecond, and sends all at once. It knows no sockets and no processes.
+A message to a worker costs as much as a call does, so one should carry as much as there is. gRPC hands over calls one
+by one, in different turns of the event loop. So the router waits until a few turns have brought nothing new, a fraction
+of a millisecond, and sends all at once; where this never gathers more than one, it stops. It knows no sockets and no
+processes.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ from typing import Protocol
 from loquor_server.pending_request import PendingRequest
 from loquor_server.request_queue import RequestQueue
 
-_QUIET_TURNS = 8
-_MOST_TURNS = 32
+_QUIET_TURNS = 12  # without anything new, after which all is sent
+_MOST_TURNS = 32  # after which it is sent whatever comes
+_VAIN_WAITS = 8  # in a row, after which nothing is waited for
 
 
 class Destination(Protocol):
@@ -41,6 +43,7 @@ class Router:
         self._queue = queue
         self._destinations: list[Destination] = []
         self._woken = False
+        self._waits_left = 0
         self._turns = 0
         self._quiet_turns = 0
 
@@ -49,7 +52,7 @@ class Router:
         self.wake()
 
     def wake(self) -> None:
-        """Route soon: once a few turns of the event loop have brought nothing new, or at once if nobody has work."""
+        """Route soon: when this turn of the event loop has ended, or once a few have brought nothing new."""
         self._quiet_turns = 0
         if not self._woken:
             self._woken = True
@@ -59,21 +62,22 @@ class Router:
     def _turn(self) -> None:
         self._turns += 1
         self._quiet_turns += 1
-        if self._turns < _MOST_TURNS and self._quiet_turns < _QUIET_TURNS and self._busy():
+        if self._waits_left and self._turns < _MOST_TURNS and self._quiet_turns < _QUIET_TURNS:
             asyncio.get_running_loop().call_soon(self._turn)
         else:
             self._woken = False
             self._route()
 
-    def _busy(self) -> bool:
-        return any(destination.running_tokens for destination in self._destinations)
-
     def _route(self) -> None:
+        assigned = 0
         while (pending := self._queue.first()) is not None:
             destination = self._with_room_for(pending)
             if destination is None:
                 break
             destination.assign(self._queue.pop())
+            assigned += 1
+        if assigned:
+            self._waits_left = _VAIN_WAITS if assigned > 1 else max(0, self._waits_left - 1)
         for destination in self._destinations:
             destination.flush()
 

@@ -32,7 +32,7 @@ class Place:
 
 
 async def settle() -> None:
-    for _ in range(10):
+    for _ in range(16):
         await asyncio.sleep(0)
 
 
@@ -68,15 +68,16 @@ async def test_all_of_one_turn_goes_in_one_message(make_pending: Make) -> None:
     assert place.flushed == [10]
 
 
-async def test_while_a_worker_runs_something_what_comes_in_near_turns_goes_in_one_message(make_pending: Make) -> None:
+async def test_after_several_at_once_those_of_near_turns_go_in_one_message(make_pending: Make) -> None:
     queue = RequestQueue()
     place = Place(100)
     router = Router(queue)
     router.add(place)
     queue.push(make_pending())
+    queue.push(make_pending())
     router.wake()
     await settle()
-    assert place.flushed[-1] == 1
+    assert place.flushed[-1] == 2
     place.flushed.clear()
     for _ in range(5):
         queue.push(make_pending())
@@ -85,7 +86,27 @@ async def test_while_a_worker_runs_something_what_comes_in_near_turns_goes_in_on
         await asyncio.sleep(0)
     assert place.flushed == []
     await settle()
-    assert place.flushed == [6]
+    assert place.flushed == [7]
+
+
+async def test_one_at_a_time_is_sent_at_once(make_pending: Make) -> None:
+    queue = RequestQueue()
+    place = Place(100)
+    router = Router(queue)
+    router.add(place)
+    queue.push(make_pending())
+    queue.push(make_pending())
+    router.wake()
+    await settle()
+    for _ in range(8):
+        queue.push(make_pending())
+        router.wake()
+        await settle()
+    place.flushed.clear()
+    queue.push(make_pending())
+    router.wake()
+    await asyncio.sleep(0)
+    assert place.flushed == [11]
 
 
 async def test_what_never_stops_coming_is_sent_all_the_same(make_pending: Make) -> None:

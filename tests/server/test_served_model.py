@@ -105,7 +105,7 @@ class ModelMachine(RuleBasedStateMachine):
 
         async def turns() -> None:
             act()
-            for _ in range(12):
+            for _ in range(16):
                 await asyncio.sleep(0)
 
         self.loop.run_until_complete(turns())
