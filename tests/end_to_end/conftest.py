@@ -1,5 +1,6 @@
 """A server whose workers are no models (see `fake_worker`), for all that is not the models' business."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,14 @@ import pytest
 from tests.conftest import RunningServer
 
 ServeFake = Callable[..., RunningServer]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_temporary_folder() -> Iterator[None]:
+    """Servers that are killed leave their sockets; here they go with the tests. The path of a socket is to be short."""
+    with tempfile.TemporaryDirectory(prefix="lq") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        yield
 
 
 @pytest.fixture(scope="session")
