@@ -1,4 +1,4 @@
-"""The encoder's engine in a plain loop, without a server: `python -m benchmarks.bare_loop FILE`, made by whoever asks.
+"""The encoder's engine in a plain loop, without a server: `python -m benchmarks.bare_loop`, told on stdin what to run.
 
 Batches are formed as the worker forms them, out of as many waiting texts as there are callers. Texts are tokenized
 beforehand; there is no queue, no socket and no other process.
@@ -69,7 +69,7 @@ def measure(loop: BareLoop, round_of_texts: int, seconds: float) -> dict[str, fl
 
 
 def main() -> None:
-    given = json.loads(Path(sys.argv[1]).read_text())
+    given = json.load(sys.stdin)
     torch.set_num_threads(1)
     model = Path(given["model"])
     engine = load_engine(

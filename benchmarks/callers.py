@@ -11,13 +11,14 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from benchmarks.service import CACHE, ROOT
+from benchmarks.service import ROOT
 
 _CALL_SECONDS = 120.0
 
@@ -58,12 +59,12 @@ class Outcome:
 def run(load: Load) -> Outcome:
     """Put the load on from another process."""
     given = asdict(load) | {"payloads": [_text(payload) for payload in load.payloads]}
-    load_file, outcome_file = CACHE / "load.json", CACHE / "outcome.json"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    load_file.write_text(json.dumps(given))
-    command = [sys.executable, "-m", "benchmarks.callers", str(load_file), str(outcome_file)]
-    subprocess.run(command, cwd=ROOT, check=True)
-    found = json.loads(outcome_file.read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        load_file, outcome_file = Path(folder, "load.json"), Path(folder, "outcome.json")
+        load_file.write_text(json.dumps(given))
+        command = [sys.executable, "-m", "benchmarks.callers", str(load_file), str(outcome_file)]
+        subprocess.run(command, cwd=ROOT, check=True)
+        found = json.loads(outcome_file.read_text())
     return Outcome(**found | {"answers": [base64.b64decode(answer) for answer in found["answers"]]})
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks import callers
 from benchmarks.environment import python_with
 from benchmarks.record import Ratio, Record
-from benchmarks.service import CACHE, ROOT, Service, address_of, loquor
+from benchmarks.service import ROOT, Service, address_of, loquor
 from benchmarks.texts import real_texts, token_counts
 from loquor.v1 import language_service_pb2 as api
 
@@ -56,10 +56,11 @@ def measure_mosec(texts: list[str], seconds: float) -> callers.Outcome:
 
 
 def measure_bare_loop(texts: list[str], seconds: float) -> dict[str, float]:
-    file = CACHE / "bare_loop.json"
-    file.write_text(json.dumps({"model": str(MODEL), "texts": texts, "callers": CALLERS, "seconds": seconds}))
-    command = [sys.executable, "-m", "benchmarks.bare_loop", str(file)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, env=_one_thread())
+    given = json.dumps({"model": str(MODEL), "texts": texts, "callers": CALLERS, "seconds": seconds})
+    command = [sys.executable, "-m", "benchmarks.bare_loop"]
+    done = subprocess.run(
+        command, cwd=ROOT, input=given, text=True, stdout=subprocess.PIPE, check=True, env=_one_thread()
+    )
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
