@@ -22,6 +22,9 @@ from loquor_server.outbox import Outbox
 from loquor_server.pending_request import Answer, PendingRequest
 from loquor_server.running import Running
 
+# A worker beats while it loads, too, once it listens; reading a library from a cold disk can hold it up.
+_START_SILENCE_SECONDS = 120.0
+
 _Stream: TypeAlias = "grpc.aio.StreamStreamCall[wire.ServeRequest, wire.ServeResponse]"
 
 
@@ -210,11 +213,11 @@ class Replica:
         """End the stream of a worker that went silent or whose engine stands still."""
         while True:
             await asyncio.sleep(min(self._watch.silence_seconds, self._watch.step_seconds) / 4)
-            if self.state is ReplicaState.STARTING:
-                continue
-            if time.monotonic() - self._seen_at > self._watch.silence_seconds:
-                raise WorkerLost(f"it was silent for {self._watch.silence_seconds} s")
-            if self._step_seconds > self._watch.step_seconds:
+            starting = self.state is ReplicaState.STARTING
+            patience = max(_START_SILENCE_SECONDS if starting else 0, self._watch.silence_seconds)
+            if time.monotonic() - self._seen_at > patience:
+                raise WorkerLost(f"it was silent for {patience} s")
+            if not starting and self._step_seconds > self._watch.step_seconds:
                 raise WorkerLost(f"its step lasted longer than {self._watch.step_seconds} s")
 
     # --- what comes back ---

@@ -133,8 +133,10 @@ class ServedModel:
             self._users -= 1
 
     async def drain(self) -> None:
-        """Return once every request that found the model before has ended."""
+        """Return once every request that found the model before has ended; none waits for workers that never come."""
         while self._users:
+            if all(replica.gave_up for replica in self.replicas):
+                self.end(f"no replica of model {self.name!r} is ready")
             await asyncio.sleep(0.01)
         await asyncio.gather(*(replica.drain() for replica in self.replicas))
 

@@ -173,7 +173,7 @@ async def test_the_callers_deadline_or_the_servers_own() -> None:
     async with Place() as place:
         await place.call(timeout=2.0)
         assert place.behaviour.caller is not None
-        assert 1.0 < place.behaviour.caller.deadline - time.monotonic() <= 2.0
+        assert 1.0 < place.behaviour.caller.deadline - time.monotonic() <= 2.1  # gRPC rounds up what it sends
         await place.call()
         assert 4.0 < place.behaviour.caller.deadline - time.monotonic() <= 5.0
 
