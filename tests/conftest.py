@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+# Examples are not timed, since the machine may be busy; where tests gate, they are the same every time.
+settings.register_profile("loquor", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("loquor")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 _READY = re.compile(r"loquor is ready: serving .*? on (\S+?)(?:, metrics on http://(\S+)/metrics)?$")
