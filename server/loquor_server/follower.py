@@ -26,6 +26,8 @@ Key = tuple[str, int]
 
 _REPORT_SECONDS = 1.0
 _CONTROL_SECONDS = 600.0
+# How a worker ended, its own front knows: here any end may have been a crash.
+_UNKNOWN_STATUS = 1
 
 
 class PlacedWorker:
@@ -85,7 +87,7 @@ class Follower:
     async def _until_gone(self, key: tuple[str, int, int], epoch: int) -> int:
         while (worker := self._worker(*key)) is not None and worker.epoch == epoch:
             await self._news.wait()
-        return 0
+        return _UNKNOWN_STATUS
 
     def _worker(self, name: str, version: int, replica: int) -> wire.PlacedWorker | None:
         model = self._placed.get((name, version))

@@ -6,8 +6,9 @@ what the router assigns, delivers what comes back, and ends when the worker does
 
 import asyncio
 import itertools
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -24,7 +25,11 @@ from loquor_server.running import Running
 
 # A worker beats while it loads, too, once it listens; reading a library from a cold disk can hold it up.
 _START_SILENCE_SECONDS = 120.0
+# What ends with so many lost workers is taken for the cause. Somebody who ends workers may hit a request twice.
+_LOSSES, _LOSSES_FROM_OUTSIDE = 2, 3
+_ENDED_FROM_OUTSIDE = {0, -signal.SIGTERM, -signal.SIGKILL}
 
+ExitStatus: TypeAlias = Callable[[], Awaitable[int | None]]
 _Stream: TypeAlias = "grpc.aio.StreamStreamCall[wire.ServeRequest, wire.ServeResponse]"
 
 
@@ -142,10 +147,11 @@ class Replica:
 
     # --- one worker's life ---
 
-    async def serve(self, address: str, epoch: int) -> None:
+    async def serve(self, address: str, epoch: int, exit_status: ExitStatus) -> None:
         """Dial the worker and serve it until it ends or `stop` is called.
 
-        Raises `WorkerLost` or `LoadFailed`; what was under way has then been queued again or ended.
+        Raises `WorkerLost` or `LoadFailed`; what was under way has then been queued again or ended. `exit_status` is
+        asked then: the exit status of a worker that ended by itself, None of any other.
         """
         self.address, self.epoch = address, epoch
         self.move(ReplicaState.STARTING)
@@ -157,12 +163,14 @@ class Replica:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             raise next(_loss(task) for task in tasks if task.done())
         finally:
+            if self.state is not ReplicaState.STOPPED:
+                self.move(ReplicaState.LOST)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             call.cancel()
             await channel.close()
-            self._lose_running()
+            self._lose_running(await exit_status())
 
     async def drain(self) -> None:
         """Take nothing new, and return once all that runs has ended."""
@@ -225,7 +233,6 @@ class Replica:
     def _deliver(self, results: wire.StepResults) -> None:
         self.steps = results.step
         self._step_seconds = 0.0
-        self._events.stepped(results)
         for result in results.results:
             pending = self.running.release(result.id)
             if pending is None:
@@ -234,6 +241,7 @@ class Replica:
                 pending.call.answer(pending.index, self._answer(pending, result, results))
             else:
                 self._fail(pending, result.failure)
+        self._events.stepped(results)
 
     def _answer(self, pending: PendingRequest, result: wire.Result, results: wire.StepResults) -> Answer:
         waited_here = pending.handed_at - pending.call.queued_at
@@ -257,16 +265,15 @@ class Replica:
         else:
             pending.call.fail(errors.EngineFailed("the engine failed on this request; the server's log says why"))
 
-    def _lose_running(self) -> None:
-        """Queue again, once, what the worker had not answered; what was lost twice is taken for the cause."""
+    def _lose_running(self, exit_status: int | None) -> None:
+        """Queue again what the worker had not answered; what was lost with too many workers is taken for the cause."""
+        losses = _LOSSES_FROM_OUTSIDE if exit_status in _ENDED_FROM_OUTSIDE else _LOSSES
         unsent = self._outbox.clear()
         lost = self.running.lose()
-        if self.state is not ReplicaState.STOPPED:
-            self.move(ReplicaState.LOST)
         for pending in lost:
             pending.lost_workers += pending.submission.id not in unsent
-            if pending.lost_workers > 1:
-                pending.call.fail(errors.Poisoned("two workers were lost while they ran this request"))
+            if pending.lost_workers >= losses:
+                pending.call.fail(errors.Poisoned(f"{pending.lost_workers} workers were lost while they ran this request"))
             elif not pending.ended:
                 self._events.requeue(pending)
 

@@ -5,6 +5,7 @@ What a worker is (a process of ours, a process elsewhere) is the launcher's busi
 
 import asyncio
 import contextlib
+import functools
 import random
 import time
 from collections import deque
@@ -20,6 +21,8 @@ _REMEMBERED_SECONDS = 60.0
 # So many losses in that time are bad luck, or one bad request; more are a reason to slow down.
 _LOSSES_TO_SLOW_DOWN = 3
 _PATIENCE_SECONDS = 5.0
+# The end of a process is known a moment after that of its stream.
+_EXIT_SECONDS = 0.2
 # A worker is expected back soon until so many have died in a row without having been ready.
 _FAILURES_TO_GIVE_UP = 2
 
@@ -82,8 +85,10 @@ class Supervisor:
         """Start a worker and serve it. Always raises: `WorkerLost`, `LoadFailed` or a cancel."""
         worker = await self._launch()
         self._log.info("worker started", pid=getattr(worker, "pid", None), epoch=worker.epoch)
-        serving = asyncio.create_task(self._replica.serve(worker.address, worker.epoch))
         exited = asyncio.create_task(worker.exited())
+        serving = asyncio.create_task(
+            self._replica.serve(worker.address, worker.epoch, functools.partial(_exit_status, exited))
+        )
         ready = asyncio.create_task(self._note_ready())
         try:
             await asyncio.wait({serving, exited}, return_when=asyncio.FIRST_COMPLETED)
@@ -131,3 +136,9 @@ class Supervisor:
         doublings = min(max(len(self._losses) - _LOSSES_TO_SLOW_DOWN, self._failures), 12)
         longest = min(_FIRST_PAUSE_SECONDS * 2.0**doublings, _LONGEST_PAUSE_SECONDS)
         return longest * random.uniform(0.5, 1.0)
+
+
+async def _exit_status(exited: "asyncio.Task[int]") -> int | None:
+    """Of a worker whose stream is over; None if it has not ended by itself."""
+    await asyncio.wait({exited}, timeout=_EXIT_SECONDS)
+    return exited.result() if exited.done() and not exited.cancelled() else None

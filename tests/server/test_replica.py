@@ -34,8 +34,13 @@ class Stage:
     def _moved(self, replica: Replica) -> None:
         self.states.append(replica.state)
 
-    def serve(self, worker: "Placed") -> "asyncio.Task[None]":
-        return asyncio.create_task(self.replica.serve(worker.address, worker.epoch))
+    def serve(self, worker: "Placed", status: int | None = 1) -> "asyncio.Task[None]":
+        """Until the worker is lost, which then has ended with this exit status."""
+
+        async def exit_status() -> int | None:
+            return status
+
+        return asyncio.create_task(self.replica.serve(worker.address, worker.epoch, exit_status))
 
     async def until(self, state: ReplicaState) -> None:
         async with asyncio.timeout(5):
@@ -152,25 +157,32 @@ async def test_a_lost_workers_requests_are_queued_again_and_those_not_sent_are_u
     assert stage.states == [ReplicaState.STARTING, ReplicaState.READY, ReplicaState.LOST]
 
 
-async def test_what_was_lost_once_runs_alone_and_what_was_lost_twice_is_taken_for_the_cause(
-    make_worker: MakeWorker, make_pending: Make
+@pytest.mark.parametrize(
+    ("lost", "status", "poisoned"),
+    [(1, 9, True), (1, -11, True), (1, None, True), (1, 0, False), (1, -15, False), (1, -9, False), (2, -9, True)],
+)
+async def test_what_was_lost_once_runs_alone_and_what_was_lost_often_is_taken_for_the_cause(
+    make_worker: MakeWorker, make_pending: Make, lost: int, status: int | None, poisoned: bool
 ) -> None:
+    """Twice is too often, but where the worker may have been ended by somebody: then three times."""
     stage, worker = Stage(), make_worker()
-    serving = stage.serve(worker)
+    serving = stage.serve(worker, status)
     worker.engine.open.clear()
     worker.ready()
     await stage.until(ReplicaState.READY)
     suspect, other = make_pending([1]), make_pending([2])
-    suspect.lost_workers = 1
+    suspect.lost_workers = lost
     stage.run(suspect)
     assert not stage.replica.has_room(other)
     await until(lambda: len(worker.engine.batches) == 1)
     await asyncio.to_thread(worker.kill)
     with pytest.raises(WorkerLost):
         await serving
-    with pytest.raises(Poisoned):
-        await answer(suspect)
-    assert stage.requeued == []
+    assert suspect.lost_workers == lost + 1
+    assert stage.requeued == ([] if poisoned else [suspect])
+    if poisoned:
+        with pytest.raises(Poisoned, match=f"{lost + 1} workers"):
+            await answer(suspect)
 
 
 async def test_the_next_worker_serves_the_same_replica(make_worker: MakeWorker, make_pending: Make) -> None:

@@ -80,7 +80,8 @@ class Far:
 
     def die(self) -> None:
         self.held.clear()
-        self.replica._lose_running()
+        self.replica.move(ReplicaState.LOST)
+        self.replica._lose_running(None)
 
 
 class ModelMachine(RuleBasedStateMachine):
