@@ -18,6 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from loquor.internal import logs
 from loquor_server import errors
 from loquor_server.caller import Caller, new_request_id, read_caller
 
@@ -138,7 +139,8 @@ class _Ending:
         code = _code_of(error)
         self._rpc.observer.ended(self._method, self.model, code, time.monotonic() - self._started)
         if error is None:
-            log.debug("call ended", method=self._method, model=self.model, request_id=request_id, code=code.name)
+            if logs.writes("debug"):
+                log.debug("call ended", method=self._method, model=self.model, request_id=request_id, code=code.name)
             return
         unexpected = code is grpc.StatusCode.INTERNAL
         level = log.error if unexpected else log.info

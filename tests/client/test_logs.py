@@ -67,3 +67,12 @@ def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[st
     logs.set_level("debug")
     log.debug("now")
     assert [json.loads(line)["event"] for line in written(capsys)] == ["yes", "now"]
+
+
+def test_it_says_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("human", "info")
+    for level in ("debug", "warning"):
+        logs.set_level(level)
+        for event in ("debug", "info", "warning", "error"):
+            getattr(structlog.get_logger(), event)("said")
+            assert (written(capsys) != []) is logs.writes(event)

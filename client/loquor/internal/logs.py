@@ -10,6 +10,9 @@ import traceback
 
 import structlog
 
+_NUMBERS = logging.getLevelNamesMapping()
+_least = logging.INFO
+
 
 def configure(form: str, level: str) -> None:
     """Set up structlog for this process. `form` is "json" or "human"; `level` the least level that is written."""
@@ -33,8 +36,18 @@ def configure(form: str, level: str) -> None:
 
 def set_level(level: str) -> None:
     """Change the least level that is written, at once and everywhere in this process."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
+    global _least
+    _least = _number(level)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_least))
+
+
+def writes(level: str) -> bool:
+    """Whether events of this level are written. A line that is not costs some 10 µs, which a busy path saves so."""
+    return _number(level) >= _least
+
+
+def _number(level: str) -> int:
+    return _NUMBERS[level.upper()]
 
 
 def _without_words(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
