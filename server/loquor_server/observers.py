@@ -1,5 +1,6 @@
-"""Tells several observers what happened to a model."""
+"""Tells several observers what happened to a model, a turn of the event loop later: no answer waits for the books."""
 
+import asyncio
 from collections.abc import Sequence
 
 from loquor.internal.v1 import replica_service_pb2 as wire
@@ -15,11 +16,11 @@ class Observers:
 
     def stepped(self, model: ServedModel, results: wire.StepResults) -> None:
         for observer in self._observers:
-            observer.stepped(model, results)
+            asyncio.get_running_loop().call_soon(observer.stepped, model, results)
 
     def answered(self, model: ServedModel, answers: Sequence[Answer]) -> None:
         for observer in self._observers:
-            observer.answered(model, answers)
+            asyncio.get_running_loop().call_soon(observer.answered, model, answers)
 
     def moved(self, model: ServedModel) -> None:
         for observer in self._observers:

@@ -13,7 +13,7 @@ from loquor_server.pending_request import PendingRequest
 from loquor_server.request_queue import RequestQueue
 
 _QUIET_TURNS = 12  # without anything new, after which all is sent
-_MOST_TURNS = 32  # after which it is sent whatever comes
+_MOST_TURNS = 64  # after which it is sent whatever comes
 _VAIN_WAITS = 8  # in a row, after which nothing is waited for
 
 
