@@ -273,7 +273,8 @@ class Replica:
         for pending in lost:
             pending.lost_workers += pending.submission.id not in unsent
             if pending.lost_workers >= losses:
-                pending.call.fail(errors.Poisoned(f"{pending.lost_workers} workers were lost while they ran this request"))
+                reason = f"{pending.lost_workers} workers were lost while they ran this request"
+                pending.call.fail(errors.Poisoned(reason))
             elif not pending.ended:
                 self._events.requeue(pending)
 
