@@ -53,7 +53,9 @@ class Started:
         return status
 
     def channel(self) -> grpc.aio.Channel:
-        return grpc.aio.insecure_channel(f"unix:{self.socket}")
+        """It dials a socket that is not there yet as often as a test may look."""
+        pauses = ("grpc.initial_reconnect_backoff_ms", "grpc.min_reconnect_backoff_ms", "grpc.max_reconnect_backoff_ms")
+        return grpc.aio.insecure_channel(f"unix:{self.socket}", options=[(pause, 10) for pause in pauses])
 
 
 Start = Callable[..., Started]
