@@ -67,6 +67,16 @@ class LanguageServiceStub(object):
                 request_serializer=loquor_dot_v1_dot_language__service__pb2.TagTokensRequest.SerializeToString,
                 response_deserializer=loquor_dot_v1_dot_language__service__pb2.TagTokensResponse.FromString,
                 _registered_method=True)
+        self.Generate = channel.unary_stream(
+                '/loquor.v1.LanguageService/Generate',
+                request_serializer=loquor_dot_v1_dot_language__service__pb2.GenerateRequest.SerializeToString,
+                response_deserializer=loquor_dot_v1_dot_language__service__pb2.GenerateResponse.FromString,
+                _registered_method=True)
+        self.GenerateBatch = channel.unary_stream(
+                '/loquor.v1.LanguageService/GenerateBatch',
+                request_serializer=loquor_dot_v1_dot_language__service__pb2.GenerateBatchRequest.SerializeToString,
+                response_deserializer=loquor_dot_v1_dot_language__service__pb2.GenerateBatchResponse.FromString,
+                _registered_method=True)
         self.Tokenize = channel.unary_unary(
                 '/loquor.v1.LanguageService/Tokenize',
                 request_serializer=loquor_dot_v1_dot_language__service__pb2.TokenizeRequest.SerializeToString,
@@ -125,6 +135,23 @@ class LanguageServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Generate(self, request, context):
+        """Text that the model writes after a prompt or in a conversation, streamed as it is made. Model task: GENERATE.
+
+        A stream that has begun and loses its worker ends with `UNAVAILABLE`; one that has not is run again elsewhere. A caller
+        that reads too slowly is cut off with `RESOURCE_EXHAUSTED` once too much waits for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateBatch(self, request, context):
+        """`Generate` for many prompts at once. Each is batched and finishes by itself; their events are interleaved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Tokenize(self, request, context):
         """The token ids of each text by the model's own tokenizer. Any model that has one.
         """
@@ -161,6 +188,16 @@ def add_LanguageServiceServicer_to_server(servicer, server):
                     servicer.TagTokens,
                     request_deserializer=loquor_dot_v1_dot_language__service__pb2.TagTokensRequest.FromString,
                     response_serializer=loquor_dot_v1_dot_language__service__pb2.TagTokensResponse.SerializeToString,
+            ),
+            'Generate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Generate,
+                    request_deserializer=loquor_dot_v1_dot_language__service__pb2.GenerateRequest.FromString,
+                    response_serializer=loquor_dot_v1_dot_language__service__pb2.GenerateResponse.SerializeToString,
+            ),
+            'GenerateBatch': grpc.unary_stream_rpc_method_handler(
+                    servicer.GenerateBatch,
+                    request_deserializer=loquor_dot_v1_dot_language__service__pb2.GenerateBatchRequest.FromString,
+                    response_serializer=loquor_dot_v1_dot_language__service__pb2.GenerateBatchResponse.SerializeToString,
             ),
             'Tokenize': grpc.unary_unary_rpc_method_handler(
                     servicer.Tokenize,
@@ -294,6 +331,60 @@ class LanguageService(object):
             '/loquor.v1.LanguageService/TagTokens',
             loquor_dot_v1_dot_language__service__pb2.TagTokensRequest.SerializeToString,
             loquor_dot_v1_dot_language__service__pb2.TagTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Generate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/loquor.v1.LanguageService/Generate',
+            loquor_dot_v1_dot_language__service__pb2.GenerateRequest.SerializeToString,
+            loquor_dot_v1_dot_language__service__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/loquor.v1.LanguageService/GenerateBatch',
+            loquor_dot_v1_dot_language__service__pb2.GenerateBatchRequest.SerializeToString,
+            loquor_dot_v1_dot_language__service__pb2.GenerateBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -14,6 +14,7 @@ class Task(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TASK_CLASSIFY: _ClassVar[Task]
     TASK_TAG_TOKENS: _ClassVar[Task]
     TASK_INFER: _ClassVar[Task]
+    TASK_GENERATE: _ClassVar[Task]
 
 class ModelState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -37,6 +38,7 @@ TASK_EMBED: Task
 TASK_CLASSIFY: Task
 TASK_TAG_TOKENS: Task
 TASK_INFER: Task
+TASK_GENERATE: Task
 MODEL_STATE_UNSPECIFIED: ModelState
 MODEL_STATE_UNLOADED: ModelState
 MODEL_STATE_LOADING: ModelState

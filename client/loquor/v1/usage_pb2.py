@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15loquor/v1/usage.proto\x12\tloquor.v1\"\x1e\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x04\"\x81\x01\n\x07Timings\x12\x1c\n\x14tokenization_seconds\x18\x01 \x01(\x01\x12\x15\n\rqueue_seconds\x18\x02 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x03 \x01(\x01\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12\x14\n\x0c\x62\x61tch_tokens\x18\x05 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15loquor/v1/usage.proto\x12\tloquor.v1\"W\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x04\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x04\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x03 \x01(\x04\"\x81\x01\n\x07Timings\x12\x1c\n\x14tokenization_seconds\x18\x01 \x01(\x01\x12\x15\n\rqueue_seconds\x18\x02 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x03 \x01(\x01\x12\x12\n\nbatch_size\x18\x04 \x01(\r\x12\x14\n\x0c\x62\x61tch_tokens\x18\x05 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loquor.v1.usage_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USAGE']._serialized_start=36
-  _globals['_USAGE']._serialized_end=66
-  _globals['_TIMINGS']._serialized_start=69
-  _globals['_TIMINGS']._serialized_end=198
+  _globals['_USAGE']._serialized_end=123
+  _globals['_TIMINGS']._serialized_start=126
+  _globals['_TIMINGS']._serialized_end=255
 # @@protoc_insertion_point(module_scope)
