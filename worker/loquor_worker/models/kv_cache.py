@@ -1,0 +1,41 @@
+"""The keys and values of all layers, in blocks of a few tokens. Which block belongs to whom, the block pool knows.
+
+It knows no sequence and no attention.
+"""
+
+import torch
+from torch import Tensor
+
+from loquor_worker.models.config import ModelConfig
+
+
+class KvCache:
+    """For each layer, keys and values, [slots, kv heads, head size]; block b has the slots from b * `block_tokens` on.
+
+    Zeroed when made, so that no score of a slot that nobody has written is ever out of range.
+    """
+
+    def __init__(
+        self, config: ModelConfig, blocks: int, block_tokens: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.blocks = blocks
+        self.block_tokens = block_tokens
+        shape = (config.layers, blocks * block_tokens, config.kv_heads, config.head_size)
+        self._keys = torch.zeros(shape, dtype=dtype, device=device)
+        self._values = torch.zeros(shape, dtype=dtype, device=device)
+        self._by_layer = list(zip(self._keys.unbind(), self._values.unbind(), strict=True))
+
+    def layer(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of one layer, each [slots, kv heads, head size]."""
+        return self._by_layer[layer]
+
+    def store(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Write rows, each [rows, kv heads, head size], into their slots [rows]."""
+        cached_keys, cached_values = self._by_layer[layer]
+        cached_keys.index_copy_(0, slots, keys)
+        cached_values.index_copy_(0, slots, values)
+
+
+def bytes_per_block(config: ModelConfig, block_tokens: int, dtype: torch.dtype) -> int:
+    """What a block takes in all layers together."""
+    return 2 * config.layers * block_tokens * config.kv_heads * config.head_size * dtype.itemsize
