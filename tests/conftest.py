@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from prometheus_client.parser import text_string_to_metric_families
 
 # Examples are not timed, since the machine may be busy; where tests gate, they are the same every time.
-settings.register_profile("loquor", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile(
+    "loquor", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("loquor")
 
 ROOT = Path(__file__).resolve().parent.parent

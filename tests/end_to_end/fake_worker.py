@@ -17,6 +17,7 @@ from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor.v1.model_service_pb2 import TASK_EMBED
 from loquor.v1.tensor_service_pb2 import DATA_TYPE_FLOAT32, Tensor
 from loquor_worker.__main__ import budget_of, greeting_of, room_of
+from loquor_worker.batch_work import BatchWork
 from loquor_worker.config import WorkerConfig
 from loquor_worker.engines import OutOfMemory, Size
 from loquor_worker.inbox import Inbox, Stop
@@ -83,7 +84,7 @@ def main() -> int:
     link.open()
     engine = FakeEngine()
     link.ready(greeting_of(engine, config, {}), room_of(config, engine))
-    Worker(engine, Scheduler(budget_of(config, engine)), inbox, link, progress).run()
+    Worker(BatchWork(engine, Scheduler(budget_of(config, engine))), inbox, link, progress).run()
     link.close(2.0)
     return 0
 

@@ -15,6 +15,7 @@ from loquor.v1.model_service_pb2 import TASK_EMBED
 from loquor.v1.tensor_service_pb2 import Tensor
 from loquor_server.caller import Caller
 from loquor_server.pending_request import Call, PendingRequest
+from loquor_worker.batch_work import BatchWork
 from loquor_worker.engines import DeviceFailed, InvalidSubmission, Size
 from loquor_worker.inbox import Inbox, Stop
 from loquor_worker.link import Link
@@ -68,7 +69,7 @@ class LocalWorker:
         self.link = Link(self.address, epoch, self._inbox, self.progress, heartbeat_seconds)
         self.link.open()
         scheduler = Scheduler(Budget(engine.hello.batch_tokens, 1000))
-        self._loop = Worker(engine, scheduler, self._inbox, self.link, self.progress)
+        self._loop = Worker(BatchWork(engine, scheduler), self._inbox, self.link, self.progress)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._gone: asyncio.Event | None = None
 

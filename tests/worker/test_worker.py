@@ -6,6 +6,7 @@ import pytest
 
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor.v1.tensor_service_pb2 import Tensor
+from loquor_worker.batch_work import BatchWork
 from loquor_worker.engines import DeviceFailed, InvalidSubmission, OutOfMemory, Size
 from loquor_worker.inbox import Arrived, Cancelled, Gone, Inbox, Message, Stop
 from loquor_worker.scheduler import Budget, Scheduler
@@ -62,7 +63,7 @@ def run(*messages: Message, fails: Callable[[list[int]], None] = lambda _: None)
     inbox, engine, progress = Inbox(), Engine(fails), Progress()
     for message in (*messages, Stop()):
         inbox.put(message)
-    Worker(engine, Scheduler(Budget(8, 100)), inbox, Outbox(), progress).run()
+    Worker(BatchWork(engine, Scheduler(Budget(8, 100))), inbox, Outbox(), progress).run()
     return engine, progress
 
 

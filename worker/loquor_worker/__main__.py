@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from loquor.internal import logs, process, settings
 from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor_worker.batch_work import BatchWork
 from loquor_worker.config import WorkerConfig
 from loquor_worker.engines import DeviceFailed, Engine, LoadError
 from loquor_worker.inbox import Inbox, Stop
@@ -50,7 +51,7 @@ def serve(load: Loader) -> int:
     scheduler = Scheduler(budget_of(config, engine))
     link.ready(greeting_of(engine, config, seconds), room_of(config, engine))
     try:
-        Worker(engine, scheduler, inbox, link, progress).run()
+        Worker(BatchWork(engine, scheduler), inbox, link, progress).run()
     except DeviceFailed:
         return EXIT_DEVICE_FAILED
     link.close(2.0)

@@ -4,6 +4,7 @@ It knows no engine, no socket and no clock but the times it is given.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loquor_worker.sequence import Sender, Sequence, SequenceState
@@ -70,7 +71,7 @@ class Scheduler:
             batch.append(sequence)
         return batch
 
-    def finish(self, batch: list[Sequence]) -> None:
+    def finish(self, batch: Iterable[Sequence]) -> None:
         for sequence in batch:
             sequence.state = SequenceState.FINISHED
 

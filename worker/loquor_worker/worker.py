@@ -5,19 +5,18 @@ It runs in one thread, which owns the engine. Sockets are the link's, in another
 
 import time
 from collections import defaultdict
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Generic, Protocol
 
 import structlog
 
 from loquor.internal.v1 import replica_service_pb2 as wire
-from loquor_worker.engines import DeviceFailed, Engine, InvalidSubmission, OutOfMemory
+from loquor_worker.engines import DeviceFailed, InvalidSubmission, OutOfMemory
 from loquor_worker.inbox import Arrived, Cancelled, Gone, Inbox, Stop
-from loquor_worker.scheduler import Scheduler
-from loquor_worker.sequence import Sender, Sequence
+from loquor_worker.sequence import Sender
+from loquor_worker.work import Item, Output, Told, Work
 
 log = structlog.get_logger()
-
-Outcome = wire.Outputs | wire.Failure
 
 
 class Outbox(Protocol):
@@ -38,12 +37,11 @@ class Progress:
         return 0.0 if started is None else time.monotonic() - started
 
 
-class Worker:
-    """One engine and what waits for it."""
+class Worker(Generic[Item, Output]):
+    """One engine's work, a step at a time."""
 
-    def __init__(self, engine: Engine, scheduler: Scheduler, inbox: Inbox, outbox: Outbox, progress: Progress) -> None:
-        self._engine = engine
-        self._scheduler = scheduler
+    def __init__(self, work: Work[Item, Output], inbox: Inbox, outbox: Outbox, progress: Progress) -> None:
+        self._work = work
         self._inbox = inbox
         self._outbox = outbox
         self._progress = progress
@@ -51,47 +49,52 @@ class Worker:
 
     def run(self) -> None:
         """Until `Stop` has come and nothing waits. Raises `DeviceFailed` if the device is beyond use."""
-        while not (self._stopping and not len(self._scheduler)):
+        while not (self._stopping and not len(self._work)):
             self._drain_inbox()
             if self._waits_for_more():
                 continue
-            batch = self._scheduler.schedule(time.monotonic())
-            if batch:
-                outcomes = self._step(batch)
-                self._scheduler.finish(batch)
-                self._send(batch, outcomes)
+            started = time.monotonic()
+            items = self._work.schedule(started)
+            if items:
+                outputs = self._step(items)
+                told = self._work.commit(items, outputs, started)
+                self._send(items, told, time.monotonic() - started)
 
     def _waits_for_more(self) -> bool:
-        return not self._stopping and self._scheduler.delay_seconds(time.monotonic()) > 0
+        return not self._stopping and self._work.delay_seconds(time.monotonic()) > 0
 
     # --- drain ---
 
     def _drain_inbox(self) -> None:
-        patience = self._scheduler.delay_seconds(time.monotonic()) if len(self._scheduler) else None
-        for message in self._inbox.take(patience):
+        for message in self._inbox.take(self._patience_seconds()):
             match message:
                 case Arrived(sender, submissions, at):
                     self._admit(sender, submissions, at)
                 case Cancelled(sender, ids):
                     self._cancel(sender, ids)
                 case Gone(sender):
-                    self._scheduler.forget(sender)
+                    self._work.forget(sender)
                 case Stop():
                     self._stopping = True
+
+    def _patience_seconds(self) -> float | None:
+        """How long to wait for a message: for ever, where there is nothing to do."""
+        if len(self._work):
+            return self._work.delay_seconds(time.monotonic())
+        self._work.rest()
+        return None
 
     def _admit(self, sender: Sender, submissions: list[wire.Submission], at: float) -> None:
         refused = []
         for submission in submissions:
             try:
-                size = self._engine.size(submission)
+                self._work.admit(sender, submission, at)
             except InvalidSubmission as error:
                 refused.append(_failed(submission.id, wire.FAILURE_KIND_INVALID, str(error)))
-            else:
-                self._scheduler.add(Sequence(sender, submission, size, at))
         self._refuse(sender, refused)
 
     def _cancel(self, sender: Sender, ids: list[int]) -> None:
-        cancelled = [id for id in ids if self._scheduler.cancel(sender, id) is not None]
+        cancelled = [id for id in ids if self._work.cancel(sender, id)]
         self._refuse(sender, [_failed(id, wire.FAILURE_KIND_CANCELLED, "") for id in cancelled])
 
     def _refuse(self, sender: Sender, results: list[wire.Result]) -> None:
@@ -100,44 +103,37 @@ class Worker:
 
     # --- step ---
 
-    def _step(self, batch: list[Sequence]) -> list[Outcome]:
+    def _step(self, items: Sequence[Item]) -> "list[Output | wire.Failure]":
         self._progress.step_started_at = time.monotonic()
         try:
-            return self._run(batch)
+            return self._run(items)
         finally:
             self._progress.step_started_at = None
             self._progress.steps += 1
 
-    def _run(self, batch: list[Sequence]) -> list[Outcome]:
-        """Run a batch; if it fails, its halves, so that one member never fails the others."""
+    def _run(self, items: Sequence[Item]) -> "list[Output | wire.Failure]":
+        """Run items; if they fail, their halves, so that one never fails the others."""
         try:
-            return list(self._engine.step([sequence.submission for sequence in batch]))
+            return list(self._work.run(items))
         except DeviceFailed:
             raise
         except OutOfMemory:
             failure = wire.Failure(kind=wire.FAILURE_KIND_OUT_OF_MEMORY)
         except Exception as error:
-            log.error("engine failed", batch=len(batch), error=type(error).__name__, exc_info=len(batch) == 1)
+            log.error("engine failed", batch=len(items), error=type(error).__name__, exc_info=len(items) == 1)
             failure = wire.Failure(kind=wire.FAILURE_KIND_ENGINE)
-        if len(batch) == 1:
+        if len(items) == 1:
             return [failure]
-        middle = len(batch) // 2
-        return self._run(batch[:middle]) + self._run(batch[middle:])
+        middle = len(items) // 2
+        return self._run(items[:middle]) + self._run(items[middle:])
 
     # --- send ---
 
-    def _send(self, batch: list[Sequence], outcomes: list[Outcome]) -> None:
-        started = batch[0].started_at
-        seconds = time.monotonic() - started
-        rows, tokens = sum(s.size.rows for s in batch), sum(s.size.tokens for s in batch)
+    def _send(self, items: Sequence[Item], told: list[Told], seconds: float) -> None:
+        rows, tokens = self._work.size(items)
         by_sender: dict[Sender, list[wire.Result]] = defaultdict(list)
-        for sequence, outcome in zip(batch, outcomes, strict=True):
-            result = wire.Result(id=sequence.submission.id, wait_seconds=started - sequence.arrived_at)
-            if isinstance(outcome, wire.Outputs):
-                result.outputs.CopyFrom(outcome)
-            else:
-                result.failure.CopyFrom(outcome)
-            by_sender[sequence.sender].append(result)
+        for one in told:
+            by_sender[one.sender].append(one.result)
         for sender, results in by_sender.items():
             self._outbox.send(
                 sender,
@@ -147,6 +143,7 @@ class Worker:
                     batch_size=rows,
                     batch_tokens=tokens,
                     results=results,
+                    load=self._work.load(),
                 ),
             )
 
