@@ -7,10 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from loquor.v1.model_service_pb2 import Task
+from loquor.v1.model_service_pb2 import TASK_GENERATE, Task
 from loquor_server.caller import DEFAULT_PRIORITY, LAST_PRIORITY
 from loquor_server.inference import open_inference_pb2 as oip
-from loquor_server.open_inference.signature import Signature, TensorKind, signature_of
+from loquor_server.open_inference.signature import signature_of
+from loquor_server.open_inference.tensor_kinds import Signature, TensorKind
 from loquor_server.open_inference.tensors import BYTES
 from loquor_server.served_model import ServedModel
 
@@ -32,14 +33,15 @@ def metadata_of(model: ServedModel, versions: Iterable[int]) -> oip.ModelMetadat
 
 
 def config_of(model: ServedModel) -> oip.ModelConfig:
+    generates = model.hello.task == TASK_GENERATE
     config = oip.ModelConfig(
         name=model.name,
         platform=BACKEND,
         backend=BACKEND,
         version_policy=oip.ModelVersionPolicy(latest=oip.ModelVersionPolicy.Latest(num_versions=1)),
-        max_batch_size=model.settings.max_texts_per_request,
+        max_batch_size=0 if generates else model.settings.max_texts_per_request,
         dynamic_batching=_batching(model),
-        model_transaction_policy=oip.ModelTransactionPolicy(decoupled=False),
+        model_transaction_policy=oip.ModelTransactionPolicy(decoupled=generates),
         instance_group=_instance_groups(model),
     )
     _add_tensors(config, signature_of(model))

@@ -7,7 +7,8 @@ from loquor_server.errors import InvalidArgument
 from loquor_server.inference import open_inference_pb2 as oip
 from loquor_server.open_inference import shared_memory
 from loquor_server.open_inference.classification import classified
-from loquor_server.open_inference.signature import SCORE, Signature
+from loquor_server.open_inference.signature import SCORE
+from loquor_server.open_inference.tensor_kinds import Signature
 from loquor_server.open_inference.tensors import OutputTensor
 from loquor_server.served_model import ServedModel
 

@@ -30,12 +30,13 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class RequestParameters:
-    """`priority` and `timeout_microseconds` are 0 if the request has none."""
+    """`priority` and `timeout_microseconds` are 0 if the request has none. `empty_final` is of streams alone."""
 
     priority: int = 0
     timeout_microseconds: int = 0
     truncate: bool = False
     normalize: bool | None = None
+    empty_final: bool = False
 
     def applied_to(self, caller: Caller) -> Caller:
         """The caller with the request's own priority and deadline."""
@@ -66,6 +67,7 @@ def read_parameters(parameters: Mapping[str, oip.InferParameter]) -> RequestPara
         timeout_microseconds=_not_negative("timeout", given),
         truncate=given.get("truncate", False),
         normalize=given.get("normalize"),
+        empty_final=given.get(EMPTY_FINAL_RESPONSE, False),
     )
 
 

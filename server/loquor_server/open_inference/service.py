@@ -15,6 +15,7 @@ from loquor_server.caller import Caller
 from loquor_server.catalog import Catalog
 from loquor_server.inference import open_inference_pb2 as oip
 from loquor_server.open_inference import shared_memory
+from loquor_server.open_inference.generation_models import Generation
 from loquor_server.open_inference.infer import Inference
 from loquor_server.open_inference.log_settings import Logging, LogSettings
 from loquor_server.open_inference.model_rpcs import ModelRpcs
@@ -41,10 +42,14 @@ class ServerControl:
 
 
 def handlers(
-    rpc: Rpc, catalog: Catalog, statistics: InferenceStatistics, control: ServerControl
+    rpc: Rpc,
+    catalog: Catalog,
+    statistics: InferenceStatistics,
+    control: ServerControl,
+    generation: Generation = None,  # type: ignore[assignment]
 ) -> list[grpc.GenericRpcHandler]:
     """What a gRPC server needs to serve the protocol."""
-    inference = Inference(catalog, statistics)
+    inference = Inference(catalog, statistics, generation)
     server = ServerRpcs(control.version, control.is_ready)
     models = ModelRpcs(catalog, statistics)
     repository = RepositoryRpcs(catalog, control.allows_model_control)
@@ -80,7 +85,9 @@ def _stream_handler(rpc: Rpc, inference: Inference) -> Handler:
     """The metadata of a call says how its errors are told, so each call has a handler of its own."""
 
     async def handle(data: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        stream = InferStream(inference.infer, status_errors=_wants_status_errors(context.invocation_metadata() or ()))
+        stream = InferStream(
+            inference.responses, status_errors=_wants_status_errors(context.invocation_metadata() or ())
+        )
         handler: Any = rpc.streaming("ModelStreamInfer", oip.ModelInferRequest, stream.responses)
         async with aclosing(handler.stream_stream(data, context)) as responses:
             async for response in responses:

@@ -1,37 +1,16 @@
 """What a model takes and gives, in the protocol's terms: a text model by its task, a tensor model by its own files."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from loquor.v1.model_service_pb2 import TASK_CLASSIFY, TASK_EMBED, TASK_INFER, TASK_TAG_TOKENS
+from loquor.v1.model_service_pb2 import TASK_CLASSIFY, TASK_EMBED, TASK_GENERATE, TASK_INFER, TASK_TAG_TOKENS
 from loquor.v1.tensor_service_pb2 import TensorSignature
+from loquor_server.open_inference.generation_signature import GENERATION
+from loquor_server.open_inference.tensor_kinds import Signature, TensorKind
 from loquor_server.open_inference.tensors import BYTES, DATATYPE_NAMES, FP32
 from loquor_server.served_model import ServedModel
 
 TEXT, TEXT_PAIR = "text", "text_pair"
 EMBEDDING, LABEL, SCORE, ENTITIES = "embedding", "label", "score", "entities"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorKind:
-    """One input or output. `dims` is without the batch, -1 where any size will do."""
-
-    name: str
-    datatype: str
-    dims: tuple[int, ...] = ()
-    optional: bool = False
-    labelled: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (-1, *self.dims)
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    inputs: tuple[TensorKind, ...]
-    outputs: tuple[TensorKind, ...]
-
 
 _TEXT_INPUT = TensorKind(TEXT, BYTES)
 
@@ -49,6 +28,8 @@ def signature_of(model: ServedModel) -> Signature:
         return Signature((_TEXT_INPUT, pair), (TensorKind(LABEL, BYTES), score))
     if hello.task == TASK_TAG_TOKENS:
         return Signature((_TEXT_INPUT,), (TensorKind(ENTITIES, BYTES),))
+    if hello.task == TASK_GENERATE:
+        return GENERATION
     raise ValueError(f"no signature for task {hello.task}")
 
 

@@ -3,6 +3,7 @@
 Everything inside is raw: little-endian, row by row. It knows no models and checks no shapes.
 """
 
+import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -11,8 +12,12 @@ from loquor.v1.tensor_service_pb2 import DataType
 from loquor_server import errors
 from loquor_server.inference import open_inference_pb2 as oip
 
+BOOL = "BOOL"
 BYTES = "BYTES"
 FP32 = "FP32"
+INT32 = "INT32"
+UINT32 = "UINT32"
+UINT64 = "UINT64"
 
 _LENGTH_BYTES = 4
 
@@ -64,17 +69,36 @@ def join_bytes(elements: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def split_bytes(data: bytes, field: str) -> list[bytes]:
-    """The elements of a raw BYTES tensor. Raises `InvalidArgument` with `field` if the lengths do not add up."""
+def split_bytes(data: bytes, field: str, most: int | None = None) -> list[bytes]:
+    """The elements of a raw BYTES tensor.
+
+    Raises `InvalidArgument` with `field` if the lengths do not add up, or once there are more than `most`.
+    """
     elements: list[bytes] = []
     at = 0
     while at < len(data):
+        if len(elements) == most:
+            raise errors.InvalidArgument(field, f"has more elements than the {most} that its shape needs")
         start = at + _LENGTH_BYTES
         at = start + int.from_bytes(data[at:start], "little")
         if start > len(data) or at > len(data):
             raise errors.InvalidArgument(field, f"element {len(elements)} is longer than the raw data that is left")
         elements.append(data[start:at])
     return elements
+
+
+def only_element(datatype: str, data: bytes, field: str) -> bytes | bool | int | float:
+    """The element of a raw tensor that has one. Raises `InvalidArgument` with `field`."""
+    if datatype == BYTES:
+        elements = split_bytes(data, field, most=1)
+        if elements:
+            return elements[0]
+    elif datatype in _TYPED:
+        code = "?" if datatype == BOOL else _TYPED[datatype][1]
+        if len(data) == struct.calcsize(code):
+            element: bool | int | float = struct.unpack(f"<{code}", data)[0]
+            return element
+    raise errors.InvalidArgument(field, f"does not hold one element of type {datatype[:16]!r}")
 
 
 def raw_data(tensor: oip.ModelInferRequest.InferInputTensor, field: str) -> bytes:

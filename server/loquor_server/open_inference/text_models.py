@@ -8,10 +8,11 @@ from loquor_server import errors, labels
 from loquor_server.caller import Caller
 from loquor_server.inference import open_inference_pb2 as oip
 from loquor_server.language_service import spans_at
-from loquor_server.open_inference.inputs import contents_of, field_of
+from loquor_server.open_inference.inputs import contents_of, field_of, texts_in
 from loquor_server.open_inference.request_parameters import RequestParameters
-from loquor_server.open_inference.signature import EMBEDDING, ENTITIES, LABEL, SCORE, TEXT, TEXT_PAIR, Signature
-from loquor_server.open_inference.tensors import BYTES, FP32, OutputTensor, join_bytes, split_bytes
+from loquor_server.open_inference.signature import EMBEDDING, ENTITIES, LABEL, SCORE, TEXT, TEXT_PAIR
+from loquor_server.open_inference.tensor_kinds import Signature
+from loquor_server.open_inference.tensors import BYTES, FP32, OutputTensor, join_bytes
 from loquor_server.served_model import ServedModel
 from loquor_server.text_inference import TextAnswers, TextOptions, run_texts
 from loquor_server.tokenization import TextInput
@@ -46,7 +47,7 @@ def _texts_of(request: oip.ModelInferRequest, signature: Signature) -> list[Text
             raise errors.InvalidArgument(field, f"is not an input of the model; it takes {', '.join(names)}")
         if tensor.name in columns:
             raise errors.InvalidArgument(field, "is there twice")
-        columns[tensor.name] = _column(tensor, data, field)
+        columns[tensor.name] = texts_in(tensor, data)
     if TEXT not in columns:
         raise errors.InvalidArgument("inputs", f"lack {TEXT!r}")
     texts, pairs = columns[TEXT], columns.get(TEXT_PAIR)
@@ -55,21 +56,6 @@ def _texts_of(request: oip.ModelInferRequest, signature: Signature) -> list[Text
     if len(pairs) != len(texts):
         raise errors.InvalidArgument(field_of(TEXT_PAIR), f"has {len(pairs)} texts, {TEXT!r} has {len(texts)}")
     return list(zip(texts, pairs, strict=True))
-
-
-def _column(tensor: oip.ModelInferRequest.InferInputTensor, data: bytes, field: str) -> list[str]:
-    shape = list(tensor.shape)
-    if tensor.datatype != BYTES:
-        raise errors.InvalidArgument(field, f"is of type {tensor.datatype[:16]!r}, the model takes {BYTES}")
-    if not 1 <= len(shape) <= 2 or shape[0] < 0 or shape[1:] not in ([], [1]):
-        raise errors.InvalidArgument(field, f"has shape {shape[:16]}, the model takes [n] or [n, 1]")
-    elements = split_bytes(data, field)
-    if len(elements) != shape[0]:
-        raise errors.InvalidArgument(field, f"has {len(elements)} elements, its shape needs {shape[0]}")
-    try:
-        return [str(element, "utf-8") for element in elements]
-    except UnicodeDecodeError:
-        raise errors.InvalidArgument(field, "holds an element that is not UTF-8") from None
 
 
 def _embedding(ran: TextAnswers) -> OutputTensor:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +14,8 @@ import pytest
 from google.protobuf.message import Message
 
 from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor.v1 import generation_pb2 as generation
+from loquor.v1 import language_service_pb2 as api
 from loquor.v1 import model_service_pb2 as models
 from loquor.v1 import tensor_service_pb2 as tensors
 from loquor_server import errors
@@ -36,6 +38,7 @@ HELLOS = {
     "classifier": wire.WorkerHello(
         task=models.TASK_CLASSIFY, labels=["no", "maybe", "yes"], label_scoring=wire.LABEL_SCORING_IDENTITY
     ),
+    "writer": wire.WorkerHello(task=models.TASK_GENERATE),
     "tagger": wire.WorkerHello(task=models.TASK_TAG_TOKENS, labels=TAGS),
     "doubler": wire.WorkerHello(
         task=models.TASK_INFER,
@@ -115,6 +118,89 @@ def _floats(name: str, values: Sequence[float]) -> tensors.Tensor:
     return tensors.Tensor(name=name, data_type=tensors.DATA_TYPE_FLOAT32, shape=[len(values)], data=data)
 
 
+class FakeGeneration:
+    """Writes each word of the prompt in capitals, a word a token, `max_tokens` of them at the most.
+
+    A choice after the first has its number behind each word. It waits before the last word of a text until `gate`
+    opens, and fails before it if the prompt ends in "fail".
+    """
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.requests: list[api.GenerateRequest | api.GenerateBatchRequest] = []
+        self.callers: list[Caller] = []
+        self.written = 0
+        self.running = 0
+        self.failure: Exception = errors.Unavailable("the worker was lost")
+
+    async def generate(
+        self, request: api.GenerateRequest, caller: Caller
+    ) -> AsyncGenerator[api.GenerateResponse, None]:
+        self._note(request, caller)
+        async with contextlib.aclosing(self._write(request.input, request.sampling)) as events:
+            async for event in events:
+                yield event
+
+    async def generate_batch(
+        self, request: api.GenerateBatchRequest, caller: Caller
+    ) -> AsyncGenerator[api.GenerateBatchResponse, None]:
+        self._note(request, caller)
+        for index, given in reversed(list(enumerate(request.inputs))):
+            try:
+                async for event in self._write(given, request.sampling):
+                    yield api.GenerateBatchResponse(index=index, event=event)
+            except errors.RequestError as error:
+                failed = api.StreamError(code=error.code.value[0], message=error.message)
+                yield api.GenerateBatchResponse(index=index, error=failed)
+
+    def _note(self, request: api.GenerateRequest | api.GenerateBatchRequest, caller: Caller) -> None:
+        self.requests.append(request)
+        self.callers.append(caller)
+        caller.check_deadline()
+        if request.sampling.temperature < 0:
+            raise errors.InvalidArgument("sampling.temperature", "must be from 0 to 100")
+
+    async def _write(
+        self, given: generation.GenerationInput, sampling: generation.SamplingParams
+    ) -> AsyncGenerator[api.GenerateResponse, None]:
+        chat = [message.content for message in given.chat.messages]
+        prompt = (given.prompt or " ".join(chat)).split()
+        count = min(len(prompt), sampling.max_tokens or 256)
+        self.running += 1
+        try:
+            yield api.GenerateResponse(started=generation.GenerationStarted(prompt_tokens=len(prompt)))
+            for position, word in enumerate(prompt[:count]):
+                if position == count - 1:
+                    await self.gate.wait()
+                    if prompt[-1] == "fail":
+                        raise self.failure
+                for choice in range(sampling.n or 1):
+                    self.written += 1
+                    yield api.GenerateResponse(delta=_delta(word, position, choice, sampling))
+            for choice in range(sampling.n or 1):
+                yield api.GenerateResponse(finished=_finished(choice, count, len(prompt)))
+        finally:
+            self.running -= 1
+
+
+def _delta(word: str, position: int, choice: int, sampling: generation.SamplingParams) -> generation.GenerationDelta:
+    text = f"{' ' if position else ''}{word.upper()}{choice or ''}"
+    delta = generation.GenerationDelta(choice=choice, text=text)
+    if sampling.HasField("logprobs"):
+        token = delta.tokens.add(id=position, text=text, logprob=-0.5)
+        for rank in range(sampling.logprobs):
+            token.alternatives.add(id=100 - rank, text=f"other{rank}", logprob=-1.0 - rank)
+    return delta
+
+
+def _finished(choice: int, count: int, prompt_tokens: int) -> generation.GenerationFinished:
+    reason = generation.FINISH_REASON_LENGTH if count < prompt_tokens else generation.FINISH_REASON_STOP
+    finished = generation.GenerationFinished(choice=choice, reason=reason)
+    finished.usage.completion_tokens = count
+    return finished
+
+
 class FakeRepository:
     """Holds `unloaded` beside the models, and two versions of one of them."""
 
@@ -164,12 +250,13 @@ class Service:
         self.statistics = InferenceStatistics()
         self.models = {name: FakeModel(name, tokenizer, self.statistics) for name in HELLOS}
         self.catalog = FakeCatalog(list(self.models.values()))
+        self.generation = FakeGeneration()
         self.levels: list[str] = []
         self.logging = Logging("info", "json", self.levels.append)
         self.control = ServerControl("1.2.3", lambda: True, allows_control, self.logging)
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         rpc = Rpc(_NoObserver(), 60.0)
-        made = handlers(rpc, cast("Any", self.catalog), self.statistics, self.control)
+        made = handlers(rpc, cast("Any", self.catalog), self.statistics, self.control, self.generation)
         self.server.add_generic_rpc_handlers(tuple(made))
         self.port = self.server.add_insecure_port("127.0.0.1:0")
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.port}")

@@ -34,12 +34,32 @@ async def test_readiness_of_a_model(service: Any, name: str, version: str, ready
 
 
 async def test_metadata_and_configuration_agree(service: Any) -> None:
-    for name in service.models:
+    for name in service.models.keys() - {"writer"}:
         told = await service.call("ModelMetadata", oip.ModelMetadataRequest(name=name))
         config = (await service.call("ModelConfig", oip.ModelConfigRequest(name=name))).config
         assert [(i.name, list(i.shape)) for i in told.inputs] == [(i.name, [-1, *i.dims]) for i in config.input]
         assert [(o.name, list(o.shape)) for o in told.outputs] == [(o.name, [-1, *o.dims]) for o in config.output]
         assert (list(told.versions), config.max_batch_size, config.backend) == (["1"], 16, "loquor")
+
+
+async def test_a_model_that_generates_is_decoupled_and_has_no_batch_dimension(service: Any) -> None:
+    told = await service.call("ModelMetadata", oip.ModelMetadataRequest(name="writer"))
+    config = (await service.call("ModelConfig", oip.ModelConfigRequest(name="writer"))).config
+    assert [(i.name, list(i.shape)) for i in told.inputs] == [(i.name, list(i.dims)) for i in config.input]
+    assert (config.max_batch_size, config.model_transaction_policy.decoupled, config.backend) == (0, True, "loquor")
+    inputs = {i.name: (i.data_type, list(i.dims), i.optional) for i in config.input}
+    assert inputs["text_input"] == (oip.TYPE_STRING, [-1], True)
+    assert inputs["stream"] == (oip.TYPE_BOOL, [1], True)
+    assert inputs["max_tokens"] == (oip.TYPE_INT32, [1], True)
+    assert [(o.name, o.datatype, list(o.shape)) for o in told.outputs] == [
+        ("text_output", "BYTES", [-1]),
+        ("finish_reason", "BYTES", [-1]),
+        ("cumulative_logprob", "FP32", [-1]),
+        ("logprobs", "BYTES", [-1]),
+        ("num_input_tokens", "UINT32", [-1]),
+        ("num_output_tokens", "UINT32", [-1]),
+    ]
+    assert dict(told.properties)["task"] == "generate"
 
 
 async def test_the_configuration_of_a_classifier(service: Any) -> None:

@@ -22,9 +22,10 @@ async def test_the_index_has_every_version_and_its_state(service: Any) -> None:
         ("embedder", "2"): ("UNAVAILABLE", "unloaded"),
         ("tagger", "1"): ("UNAVAILABLE", "model.safetensors is cut short"),
         ("unloaded", "1"): ("UNAVAILABLE", "unloaded"),
+        ("writer", "1"): ("READY", ""),
     }
     ready = await service.call("RepositoryIndex", oip.RepositoryIndexRequest(ready=True))
-    assert [model.name for model in ready.models] == ["classifier", "embedder"]
+    assert [model.name for model in ready.models] == ["classifier", "embedder", "writer"]
 
 
 async def test_loading_and_unloading(service: Any) -> None:
