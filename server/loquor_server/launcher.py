@@ -67,6 +67,10 @@ class Launcher:
             "--max-batch-requests": str(settings.max_batch_requests),
             "--max-sequence-tokens": str(settings.max_sequence_tokens),
             "--max-queue-delay-seconds": str(settings.max_queue_delay_seconds),
+            "--kv-cache-bytes": str(settings.kv_cache_bytes),
+            "--kv-block-tokens": str(settings.kv_block_tokens),
+            "--prefix-cache": str(settings.prefix_cache).lower(),
+            "--draft-tokens": str(settings.draft_tokens),
         }
         return WorkerProcess(
             self._sockets, [*self._log_arguments, *(part for pair in arguments.items() for part in pair)]

@@ -22,6 +22,10 @@ def test_the_defaults() -> None:
         "max_texts_per_request": 1024,
         "max_queue_requests": 4096,
         "max_queue_tokens": 1_000_000,
+        "kv_cache_bytes": 0,
+        "kv_block_tokens": 0,
+        "prefix_cache": True,
+        "draft_tokens": 0,
         "step_deadline_seconds": 60.0,
     }
 
@@ -53,6 +57,11 @@ def test_devices(device: str) -> None:
         ("max_texts_per_request", 0),
         ("max_queue_requests", 0),
         ("max_queue_tokens", 0),
+        ("kv_cache_bytes", -1),
+        ("kv_block_tokens", 4097),
+        ("prefix_cache", 1),
+        ("draft_tokens", 65),
+        ("dtype", "int3"),
         ("step_deadline_seconds", 0),
         ("device", "cuda:0 "),
         ("device", 0),

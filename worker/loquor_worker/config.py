@@ -5,6 +5,9 @@ from pathlib import Path
 
 from loquor.internal.settings import setting
 
+TASKS = ("auto", "embed", "classify", "tag_tokens", "infer", "generate")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
+
 
 @dataclass(frozen=True)
 class WorkerConfig:
@@ -15,14 +18,18 @@ class WorkerConfig:
     model: str = setting("", "name of the model, for the log")
     model_path: Path = setting(Path(), "folder of the version to serve")
     replica: int = setting(0, "index of this replica among those of its model; picks the device", minimum=0)
-    task: str = setting("auto", "what the model is for", choices=("auto", "embed", "classify", "tag_tokens", "infer"))
+    task: str = setting("auto", "what the model is for", choices=TASKS)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N; several by commas, one a replica in turn")
-    dtype: str = setting("auto", "type of weights and arithmetic", choices=("auto", "float32", "bfloat16", "float16"))
+    dtype: str = setting("auto", "type of weights and arithmetic", choices=DTYPES)
     threads: int = setting(1, "threads on the CPU", minimum=1, maximum=1024)
     max_batch_tokens: int = setting(0, "tokens (or rows) in a step; 0: as the device does best", minimum=0)
     max_batch_requests: int = setting(0, "texts (or rows) in a step; 0: as many as the tokens allow", minimum=0)
     max_sequence_tokens: int = setting(0, "tokens in a text; 0: as many as the model takes", minimum=0)
     max_queue_delay_seconds: float = setting(0.0, "wait so long for a fuller batch", minimum=0.0, maximum=60.0)
+    kv_cache_bytes: int = setting(0, "memory for keys and values; 0: a share of what is free", minimum=0)
+    kv_block_tokens: int = setting(0, "tokens in a block of the KV cache; 0: as the device does best", minimum=0)
+    prefix_cache: bool = setting(True, "keep the keys and values of prompts for later ones")
+    draft_tokens: int = setting(0, "tokens guessed ahead by prompt lookup; 0: none", minimum=0)
     heartbeat_seconds: float = setting(0.5, "pace of the heartbeats", minimum=0.01)
     dies_with_parent: bool = setting(True, "be killed when the process that started this one dies")
     log_format: str = setting("human", "form of the log on stderr", choices=("human", "json"))
