@@ -23,6 +23,7 @@ from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor_server.catalog import Catalog
 from loquor_server.catalog_metrics import CatalogCollector
 from loquor_server.fronts_registry import FrontsRegistry
+from loquor_server.generation_metrics import GenerationMetrics
 from loquor_server.pending_request import Answer
 from loquor_server.served_model import ServedModel
 
@@ -74,7 +75,10 @@ class Metrics:
             "loquor_batch_tokens", "Tokens (or rows) in a step.", ("model",), buckets=_TOKENS
         )
         self._texts = counter("loquor_texts_total", "Texts (or tensor requests) answered.", ("model",))
-        self._tokens = counter("loquor_prompt_tokens_total", "Tokens (or rows) computed.", ("model",))
+        self._prompt_tokens = counter(
+            "loquor_prompt_tokens_total", "Tokens (or rows) of texts and prompts, cached ones included.", ("model",)
+        )
+        self._generation = GenerationMetrics(registry)
         self.loop_lag = Gauge(
             "loquor_event_loop_lag_seconds",
             "Longest delay of the front's event loop in the last second.",
@@ -100,13 +104,17 @@ class Metrics:
     # --- ModelObserver ---
 
     def stepped(self, model: ServedModel, results: wire.StepResults) -> None:
+        generates = results.HasField("load")
+        if generates:
+            self._generation.stepped(model.name, results)
         if not results.batch_size:
             return
-        compute, size, tokens, total = self._step_children(model.name)
+        compute, size, tokens, prompt_tokens = self._step_children(model.name)
         compute.observe(results.compute_seconds)
         size.observe(results.batch_size)
         tokens.observe(results.batch_tokens)
-        total.inc(results.batch_tokens)
+        if not generates:
+            prompt_tokens.inc(results.batch_tokens)
 
     def answered(self, model: ServedModel, answers: Sequence[Answer]) -> None:
         queue, texts = self._answer_children(model.name)
@@ -133,7 +141,7 @@ class Metrics:
             self._compute_seconds.labels(model),
             self._batch_size.labels(model),
             self._batch_tokens.labels(model),
-            self._tokens.labels(model),
+            self._prompt_tokens.labels(model),
         )
 
     @functools.cache  # noqa: B019

@@ -1,5 +1,6 @@
 """What is counted, under which names and labels."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,6 +61,22 @@ def test_steps_and_answers(metrics: Metrics) -> None:
     assert value(metrics, "loquor_queue_seconds_sum", model="known") == pytest.approx(0.04)
 
 
+def test_steps_that_write(metrics: Metrics) -> None:
+    first = wire.Tokens(ids=[5], cached_prompt_tokens=16)
+    later = wire.Tokens(ids=[6, 7, 8], draft_tokens=4, accepted_draft_tokens=2, preemptions=1)
+    load = wire.Load(running_sequences=2)
+    results = [wire.Result(id=1, tokens=first), wire.Result(id=2, tokens=later)]
+    metrics.stepped(MODEL, wire.StepResults(batch_size=2, batch_tokens=9, results=results, load=load))
+    metrics.stepped(MODEL, wire.StepResults(results=[wire.Result(id=3, failure=wire.Failure())], load=load))
+    assert value(metrics, "loquor_batch_tokens_sum", model="known") == 9
+    assert value(metrics, "loquor_completion_tokens_total", model="known") == 4
+    assert value(metrics, "loquor_prefix_cache_hit_tokens_total", model="known") == 16
+    assert value(metrics, "loquor_draft_tokens_total", model="known") == 4
+    assert value(metrics, "loquor_accepted_draft_tokens_total", model="known") == 2
+    assert value(metrics, "loquor_preemptions_total", model="known") == 1
+    assert value(metrics, "loquor_prompt_tokens_total", model="known") == 0
+
+
 def test_it_knows_the_models_of_the_catalog(metrics: Metrics) -> None:
     assert metrics.knows("known")
     assert not metrics.knows("words of a caller")
@@ -69,3 +86,29 @@ def test_the_page_says_what_runs(metrics: Metrics) -> None:
     page = generate_latest(metrics.registry).decode()
     assert 'loquor_build_info{version="1.2.3"} 1.0' in page
     assert "_created" not in page
+
+
+_ABBREVIATED = {"s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"}
+_NOT_BASE_UNITS = {
+    "milliseconds",
+    "microseconds",
+    "nanoseconds",
+    "minutes",
+    "hours",
+    "kilobytes",
+    "megabytes",
+    "percent",
+}
+_TYPES = {"counter", "gauge", "histogram", "summary"}
+
+
+def test_names_are_as_promtool_wants_them(metrics: Metrics) -> None:
+    """The rules of `promtool check metrics`, for all that is ours."""
+    families = [family for family in metrics.registry.collect() if family.name.startswith("loquor_")]
+    assert len(families) > 20
+    for family in families:
+        words = set(family.name.split("_"))
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
+        assert not words & (_ABBREVIATED | _NOT_BASE_UNITS | _TYPES), family.name
+        assert not family.name.endswith(("_total", "_sum", "_count", "_bucket")), family.name
+        assert family.documentation.endswith("."), family.name
