@@ -13,8 +13,9 @@ from loquor import _replies as replies
 from loquor import _requests as requests
 from loquor._bulk import Bulk, BulkSettings
 from loquor._channel import check_deadline
-from loquor._connection import ClientState, Connection
+from loquor._connection import ClientState
 from loquor._errors import DeadlineExceeded, NotFound, Unavailable
+from loquor._generation_calls import GenerationCalls
 from loquor._health import CHECK
 from loquor._models import Health, Model
 from loquor._requests import Inputs, Texts
@@ -28,7 +29,7 @@ from loquor.v1 import tensor_service_pb2 as tensor
 _POLL_SECONDS = 0.1
 
 
-class Calls(Connection):
+class Calls(GenerationCalls):
     """What both clients can do."""
 
     async def embed(

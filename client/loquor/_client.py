@@ -1,18 +1,20 @@
 """The two clients: the same calls, awaited or blocking.
 
-The blocking client drives the coroutines of `Calls` by hand. Over its transport they never suspend, so one `send` runs
-each to its end: no event loop, no thread, nothing generated.
+The blocking client drives the coroutines of `Calls` by hand: no event loop, no thread, nothing generated.
 """
 
 import functools
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack, get_args, overload
 
 from loquor._calls import Calls
 from loquor._channel import ChannelSettings
 from loquor._connection import ClientState
+from loquor._driving import run
+from loquor._generation import GenerateOptions, Generation, Messages
+from loquor._stream import AsyncGenerationStream, GenerationStream, blocking
 from loquor._transport import AioTransport, BlockingTransport, Transport
 
 P = ParamSpec("P")
@@ -51,7 +53,7 @@ def _signature_of(
 def _blocking(call: Callable[Concatenate[Calls, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate["Client", P], T]:
     @functools.wraps(call)
     def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return _run(call(self._calls, *args, **kwargs))
+        return run(call(self._calls, *args, **kwargs))
 
     return method
 
@@ -69,27 +71,28 @@ def _iterating(
     return method
 
 
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    coroutine.close()
-    raise AssertionError("a call of the blocking client waited for an event loop")
+def _streaming(
+    call: Callable[Concatenate[Calls, P], AsyncGenerationStream],
+) -> Callable[Concatenate["Client", P], GenerationStream]:
+    @functools.wraps(call)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> GenerationStream:
+        return GenerationStream(call(self._calls, *args, **kwargs))
+
+    method.__signature__ = inspect.signature(call).replace(return_annotation=GenerationStream)  # type: ignore[attr-defined]
+    return method
 
 
 def _iterate(items: AsyncIterator[T]) -> Iterator[T]:
     try:
         while True:
             try:
-                item = _run(_next(items))
+                item = run(_next(items))
             except StopAsyncIteration:
                 return
             yield item
     finally:
         if isinstance(items, AsyncGenerator):
-            _run(_close(items))
+            run(_close(items))
 
 
 async def _next(items: AsyncIterator[T]) -> T:
@@ -118,6 +121,8 @@ class Client:
     tokenize = _blocking(Calls.tokenize)
     detokenize = _blocking(Calls.detokenize)
     infer = _blocking(Calls.infer)
+    generate = _blocking(Calls.generate)
+    stream = _streaming(Calls.stream)
     list_models = _blocking(Calls.list_models)
     get_model = _blocking(Calls.get_model)
     load_model = _blocking(Calls.load_model)
@@ -125,6 +130,33 @@ class Client:
     health = _blocking(Calls.health)
     wait_ready = _blocking(Calls.wait_ready)
     close = _blocking(Calls.close)
+
+    @overload
+    def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stream: Literal[False] = False,
+        template: str | None = None,
+        continue_last_message: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> Generation: ...
+    @overload
+    def chat(
+        self,
+        model: str,
+        messages: Messages,
+        *,
+        stream: Literal[True],
+        template: str | None = None,
+        continue_last_message: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> GenerationStream: ...
+    @functools.wraps(Calls.chat)
+    def chat(self, *args: Any, **kwargs: Any) -> Generation | GenerationStream:
+        answer: Generation | GenerationStream = blocking(self._calls.chat(*args, **kwargs))
+        return answer
 
     def __enter__(self) -> Self:
         return self

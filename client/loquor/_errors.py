@@ -19,15 +19,22 @@ Misuse of the client itself (a closed client, a value of the wrong type) is no `
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 
+if TYPE_CHECKING:
+    from loquor._generation import Generation
+
 
 class LoquorError(Exception):
-    """A call that ended without an answer."""
+    """A call that ended without an answer.
+
+    `partial` is what a generation had written before: one for each prompt, and empty if nothing had come.
+    """
 
     code: StatusCode = StatusCode.UNKNOWN
+    partial: "tuple[Generation, ...]" = ()
 
     def __init__(self, message: str, *, request_id: str | None = None, code: StatusCode | None = None) -> None:
         super().__init__(message)

@@ -17,6 +17,14 @@ CLASSIFY = Method(
 TAG_TOKENS = Method(
     _LANGUAGE + "TagTokens", language.TagTokensRequest.SerializeToString, language.TagTokensResponse.FromString
 )
+GENERATE = Method(
+    _LANGUAGE + "Generate", language.GenerateRequest.SerializeToString, language.GenerateResponse.FromString
+)
+GENERATE_BATCH = Method(
+    _LANGUAGE + "GenerateBatch",
+    language.GenerateBatchRequest.SerializeToString,
+    language.GenerateBatchResponse.FromString,
+)
 TOKENIZE = Method(
     _LANGUAGE + "Tokenize", language.TokenizeRequest.SerializeToString, language.TokenizeResponse.FromString
 )

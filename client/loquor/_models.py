@@ -14,6 +14,7 @@ class Task(StrEnum):
     CLASSIFY = "classify"
     TAG_TOKENS = "tag_tokens"
     INFER = "infer"
+    GENERATE = "generate"
 
 
 class ModelState(StrEnum):

@@ -6,6 +6,14 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TypeVar
 
+from loquor._generation import (
+    Choice,
+    FinishReason,
+    GenerationDelta,
+    GenerationTimings,
+    TokenAlternative,
+    TokenLogprob,
+)
 from loquor._models import Limits, Model, ModelState, Replica, ReplicaState, Task, TensorSignature
 from loquor._tensors import DataType, InferResult, Tensor
 from loquor._types import (
@@ -24,6 +32,7 @@ from loquor._types import (
     TokenizeResult,
     Usage,
 )
+from loquor.v1 import generation_pb2 as generation
 from loquor.v1 import language_service_pb2 as language
 from loquor.v1 import model_service_pb2 as model
 from loquor.v1 import tensor_service_pb2 as tensor
@@ -88,6 +97,22 @@ def infer_result(response: tensor.InferResponse, request_id: str) -> InferResult
     return InferResult(response.model, response.version, outputs, _timings(response.timings), request_id)
 
 
+def generation_delta(message: generation.GenerationDelta) -> GenerationDelta:
+    return GenerationDelta(message.choice, message.text, tuple(_token_logprob(token) for token in message.tokens))
+
+
+def finished_choice(text: str, tokens: tuple[TokenLogprob, ...], end: generation.GenerationFinished) -> Choice:
+    """The text and the tokens are those of all its deltas."""
+    reason = _enum(FinishReason, generation.FinishReason.Name, end.reason, "FINISH_REASON_")
+    stop = end.stop if end.HasField("stop") else None
+    return Choice(text, reason, stop, tokens, _usage(end.usage), _generation_timings(end.timings))
+
+
+def unfinished_choice(text: str, tokens: tuple[TokenLogprob, ...], reason: FinishReason, prompt_tokens: int) -> Choice:
+    """What is known before the end."""
+    return Choice(text, reason, None, tokens, Usage(prompt_tokens), GenerationTimings(0.0, 0.0, 0.0, 0.0))
+
+
 def model_from(message: model.Model) -> Model:
     return Model(
         message.name,
@@ -134,7 +159,7 @@ def _tagged_text(item: language.TaggedText) -> TaggedText:
 
 
 def _usage(message: usage_pb2.Usage) -> Usage:
-    return Usage(message.prompt_tokens)
+    return Usage(message.prompt_tokens, message.completion_tokens, message.cached_prompt_tokens)
 
 
 def _timings(message: usage_pb2.Timings) -> Timings:
@@ -145,6 +170,20 @@ def _timings(message: usage_pb2.Timings) -> Timings:
         message.batch_size,
         message.batch_tokens,
     )
+
+
+def _generation_timings(message: generation.GenerationTimings) -> GenerationTimings:
+    return GenerationTimings(
+        message.tokenization_seconds,
+        message.queue_seconds,
+        message.time_to_first_token_seconds,
+        message.total_seconds,
+    )
+
+
+def _token_logprob(message: generation.TokenLogprob) -> TokenLogprob:
+    alternatives = (TokenAlternative(one.id, one.text, one.logprob) for one in message.alternatives)
+    return TokenLogprob(message.id, message.text, message.logprob, tuple(alternatives))
 
 
 def _limits(message: model.Limits) -> Limits:

@@ -3,14 +3,20 @@
 Limits are the server's to know: it refuses an empty list, an unknown model or a text too long with `InvalidArgument`.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, TypeAlias, TypeVar
 
+from loquor._generation import CallOptions, Chat, GenerateOptions, Message, Prompt, SamplingParams
 from loquor._tensors import Tensor
+from loquor.v1 import generation_pb2 as generation
 from loquor.v1 import language_service_pb2 as language
 from loquor.v1 import tensor_service_pb2 as tensor
 
 M = TypeVar("M")
+
+_NOT_SAMPLING = ("sampling", *CallOptions.__annotations__)
 
 Texts: TypeAlias = str | Sequence[str]
 """One text or several."""
@@ -74,6 +80,41 @@ def tensors(inputs: Mapping[str, Any]) -> list[tensor.Tensor]:
     return [_tensor(name, value) for name, value in inputs.items()]
 
 
+def several_prompts(prompt: Prompt | Iterable[Prompt]) -> list[Prompt] | None:
+    """The prompts as a list, or None where it is one: a str, a `Chat` or token ids."""
+    if isinstance(prompt, str | Chat):
+        return None
+    if not isinstance(prompt, Iterable) or isinstance(prompt, bytes | bytearray | memoryview):
+        raise TypeError(f"prompt: takes a str, token ids, a Chat, or an iterable of such, not {type(prompt).__name__}")
+    several: list[Any] = list(prompt)
+    is_one = isinstance(prompt, Sequence) and several and isinstance(several[0], int)
+    return None if is_one else several
+
+
+def generate_request(model: str, prompt: Prompt, options: GenerateOptions) -> language.GenerateRequest:
+    return build(
+        language.GenerateRequest,
+        model=model,
+        version=options.get("version"),
+        input=_generation_input(prompt, "prompt"),
+        sampling=_sampling(options),
+        cache_salt=options.get("cache_salt"),
+    )
+
+
+def generate_batch_request(
+    model: str, prompts: Sequence[Prompt], options: GenerateOptions
+) -> language.GenerateBatchRequest:
+    return build(
+        language.GenerateBatchRequest,
+        model=model,
+        version=options.get("version"),
+        inputs=[_generation_input(prompt, f"prompts[{index}]") for index, prompt in enumerate(prompts)],
+        sampling=_sampling(options),
+        cache_salt=options.get("cache_salt"),
+    )
+
+
 def check_strings(values: Iterable[str], name: str) -> list[str]:
     """Names, such as those of outputs."""
     if isinstance(values, str):
@@ -120,6 +161,62 @@ def _token_sequence(ids: object, name: str) -> language.TokenSequence:
         return language.TokenSequence(ids=ids)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name}: takes a sequence of token ids, whole numbers from 0 to 4294967295") from None
+
+
+def _sampling(options: GenerateOptions) -> generation.SamplingParams:
+    """`sampling`, changed by the fields that stand beside it."""
+    base = SamplingParams() if options.get("sampling") is None else options["sampling"]
+    if not isinstance(base, SamplingParams):
+        raise TypeError(f"sampling: takes a SamplingParams, not {type(base).__name__}")
+    beside: dict[str, Any] = {name: value for name, value in options.items() if name not in _NOT_SAMPLING}
+    params = replace(base, **beside)
+    values = {one.name: getattr(params, one.name) for one in fields(params)}
+    values["stop"] = None if params.stop is None else check_texts(params.stop, "stop")
+    values["json_schema"] = _json_schema(params.json_schema)
+    return build(generation.SamplingParams, **values)
+
+
+def _json_schema(schema: Mapping[str, Any] | str | None) -> str | None:
+    if schema is None or isinstance(schema, str):
+        return schema
+    try:
+        return json.dumps(schema)
+    except (TypeError, ValueError):
+        raise TypeError("json_schema: takes a JSON schema as a dict or a str") from None
+
+
+def _generation_input(prompt: object, name: str) -> generation.GenerationInput:
+    if isinstance(prompt, str):
+        _check_text(prompt, name)
+        return generation.GenerationInput(prompt=prompt)
+    if isinstance(prompt, Chat):
+        return generation.GenerationInput(chat=_chat(prompt))
+    try:
+        ids = generation.PromptTokens(ids=iter(prompt))  # type: ignore[call-overload]
+        return generation.GenerationInput(prompt_tokens=ids)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: takes a str, a Chat, or token ids, whole numbers from 0 to 4294967295") from None
+
+
+def _chat(chat: Chat) -> generation.Chat:
+    if isinstance(chat.messages, str | Mapping) or not isinstance(chat.messages, Iterable):
+        raise TypeError(f"messages: takes an iterable of messages, not {type(chat.messages).__name__}")
+    return build(
+        generation.Chat,
+        messages=[_message(item, f"messages[{index}]") for index, item in enumerate(chat.messages)],
+        template=chat.template,
+        continue_last_message=chat.continue_last_message,
+    )
+
+
+def _message(item: object, name: str) -> generation.ChatMessage:
+    if isinstance(item, Message):
+        item = {"role": item.role, "content": item.content}
+    if not isinstance(item, Mapping) or item.keys() != {"role", "content"}:
+        raise TypeError(f"{name}: takes a Message, or a mapping of 'role' and 'content' alone")
+    for key, value in item.items():
+        _check_text(value, f"{name}.{key}")
+    return generation.ChatMessage(**item)
 
 
 def _tensor(name: str, value: Any) -> tensor.Tensor:

@@ -1,4 +1,4 @@
-"""The seam between the API and gRPC: one unary call, one bidirectional stream, one pause.
+"""The seam between the API and gRPC: one unary call, a stream of replies, a bidirectional stream, one pause.
 
 There are two transports. `AioTransport` awaits. `BlockingTransport` blocks inside coroutines that never suspend, so
 that whoever drives them needs no event loop and no thread. Neither knows what the messages mean.
@@ -7,7 +7,7 @@ that whoever drives them needs no event loop and no thread. Neither knows what t
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
@@ -42,14 +42,8 @@ class CallContext:
     metadata: Metadata
 
 
-class Stream(Protocol[RequestIn, ResponseOut]):
-    """A bidirectional call under way."""
-
-    def write(self, request: RequestIn, /) -> None:
-        """Queues a request. Never waits, so a writer that is held back cannot stop the reading."""
-        ...
-
-    def done_writing(self) -> None: ...
+class Replies(Protocol[ResponseOut]):
+    """The replies of a call under way."""
 
     async def read(self) -> ResponseOut | None:
         """The next response, or None at the end. Raises `LoquorError`."""
@@ -60,12 +54,26 @@ class Stream(Protocol[RequestIn, ResponseOut]):
         ...
 
 
+class Stream(Replies[ResponseOut], Protocol[RequestIn, ResponseOut]):
+    """A bidirectional call under way."""
+
+    def write(self, request: RequestIn, /) -> None:
+        """Queues a request. Never waits, so a writer that is held back cannot stop the reading."""
+        ...
+
+    def done_writing(self) -> None: ...
+
+
 class Transport(Protocol):
     """A channel, opened by the first call."""
 
     async def unary(self, method: Method[Request, Response], request: Request, context: CallContext) -> Response:
         """Raises `LoquorError`."""
         ...
+
+    def server_stream(
+        self, method: Method[Request, Response], request: Request, context: CallContext
+    ) -> Replies[Response]: ...
 
     def stream(self, method: Method[Request, Response], context: CallContext) -> Stream[Request, Response]: ...
 
@@ -96,6 +104,13 @@ class BlockingTransport:
         with _translated(context.request_id):
             response: Response = call(request, timeout=context.deadline_seconds, metadata=context.metadata)
             return response
+
+    def server_stream(
+        self, method: Method[Request, Response], request: Request, context: CallContext
+    ) -> Replies[Response]:
+        call = self._channel.unary_stream(method.path, method.serialize, method.parse)
+        replies = call(request, timeout=context.deadline_seconds, metadata=context.metadata)
+        return _BlockingReplies(replies, context.request_id)
 
     def stream(self, method: Method[Request, Response], context: CallContext) -> Stream[Request, Response]:
         return _BlockingStream(self._channel, method, context)
@@ -128,6 +143,14 @@ class AioTransport:
             response: Response = await call(request, timeout=context.deadline_seconds, metadata=context.metadata)
             return response
 
+    def server_stream(
+        self, method: Method[Request, Response], request: Request, context: CallContext
+    ) -> Replies[Response]:
+        self._check_loop()
+        call = self._channel.unary_stream(method.path, method.serialize, method.parse)
+        replies = call(request, timeout=context.deadline_seconds, metadata=context.metadata)
+        return _AioReplies(replies, context.request_id)
+
     def stream(self, method: Method[Request, Response], context: CallContext) -> Stream[Request, Response]:
         self._check_loop()
         return _AioStream(self._channel, method, context)
@@ -144,20 +167,10 @@ class AioTransport:
             raise RuntimeError("this AsyncClient belongs to the event loop of its first call; make one for each loop")
 
 
-class _BlockingStream(Generic[Request, Response]):
-    def __init__(self, channel: Any, method: Method[Request, Response], context: CallContext) -> None:
-        self._outbox: SimpleQueue[Request | None] = SimpleQueue()
-        self._request_id = context.request_id
-        call = channel.stream_stream(method.path, method.serialize, method.parse)
-        # gRPC's own thread takes the requests, as its flow control allows.
-        requests = iter(self._outbox.get, None)
-        self._call = call(requests, timeout=context.deadline_seconds, metadata=context.metadata)
-
-    def write(self, request: Request, /) -> None:
-        self._outbox.put(request)
-
-    def done_writing(self) -> None:
-        self._outbox.put(None)
+class _BlockingReplies(Generic[Response]):
+    def __init__(self, call: Any, request_id: str) -> None:
+        self._call = call
+        self._request_id = request_id
 
     async def read(self) -> Response | None:
         with _translated(self._request_id):
@@ -166,15 +179,55 @@ class _BlockingStream(Generic[Request, Response]):
 
     def cancel(self) -> None:
         self._call.cancel()
+
+
+class _BlockingStream(_BlockingReplies[Response], Generic[Request, Response]):
+    def __init__(self, channel: Any, method: Method[Request, Response], context: CallContext) -> None:
+        self._outbox: SimpleQueue[Request | None] = SimpleQueue()
+        call = channel.stream_stream(method.path, method.serialize, method.parse)
+        # gRPC's own thread takes the requests, as its flow control allows.
+        requests = iter(self._outbox.get, None)
+        replies = call(requests, timeout=context.deadline_seconds, metadata=context.metadata)
+        super().__init__(replies, context.request_id)
+
+    def write(self, request: Request, /) -> None:
+        self._outbox.put(request)
+
+    def done_writing(self) -> None:
+        self._outbox.put(None)
+
+    def cancel(self) -> None:
+        super().cancel()
         self._outbox.put(None)  # lets gRPC's thread go
 
 
-class _AioStream(Generic[Request, Response]):
+class _AioReplies(Generic[Response]):
+    def __init__(self, call: Any, request_id: str) -> None:
+        self._call = call
+        self._request_id = request_id
+        self._loop = asyncio.get_running_loop()
+
+    async def read(self) -> Response | None:
+        with _translated(self._request_id):
+            response: Response = await self._call.read()
+            return None if response is grpc.aio.EOF else response
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+    def __del__(self) -> None:
+        """Cancels what nobody can read any more, as the blocking stack does by itself."""
+        if not self._call.done():
+            with suppress(RuntimeError):  # the loop is closed, and the call with it
+                self._loop.call_soon_threadsafe(self._call.cancel)
+
+
+class _AioStream(_AioReplies[Response], Generic[Request, Response]):
     def __init__(self, channel: Any, method: Method[Request, Response], context: CallContext) -> None:
         self._outbox: asyncio.Queue[Request | None] = asyncio.Queue()
-        self._request_id = context.request_id
         call = channel.stream_stream(method.path, method.serialize, method.parse)
-        self._call = call(self._requests(), timeout=context.deadline_seconds, metadata=context.metadata)
+        replies = call(self._requests(), timeout=context.deadline_seconds, metadata=context.metadata)
+        super().__init__(replies, context.request_id)
 
     async def _requests(self) -> AsyncIterator[Request]:
         while (request := await self._outbox.get()) is not None:
@@ -186,13 +239,8 @@ class _AioStream(Generic[Request, Response]):
     def done_writing(self) -> None:
         self._outbox.put_nowait(None)
 
-    async def read(self) -> Response | None:
-        with _translated(self._request_id):
-            response: Response = await self._call.read()
-            return None if response is grpc.aio.EOF else response
-
     def cancel(self) -> None:
-        self._call.cancel()
+        super().cancel()
         self._outbox.put_nowait(None)
 
 

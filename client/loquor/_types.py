@@ -20,6 +20,10 @@ class Usage:
     """Tokens as the model saw them: special tokens included, after truncation."""
 
     prompt_tokens: int
+    completion_tokens: int = 0
+    """Written; the one that ended the text is not among them."""
+    cached_prompt_tokens: int = 0
+    """Of `prompt_tokens`, those that the model did not have to read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Timings:
     batch_tokens: int
 
 
-class _Answers(Sequence[T]):
+class Answers(Sequence[T]):
     """A result read as the sequence of its answers."""
 
     __slots__ = ()
@@ -83,7 +87,7 @@ class Embedding(Sequence[float]):
 
 
 @dataclass(frozen=True, slots=True)
-class EmbedResult(_Answers[Embedding]):
+class EmbedResult(Answers[Embedding]):
     """One vector a text. `numpy.array(result.embeddings)` has the shape [texts, dimensions]."""
 
     model: str
@@ -106,7 +110,7 @@ class LabelScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Classification(_Answers[LabelScore]):
+class Classification(Answers[LabelScore]):
     """The labels of one text or pair, best score first."""
 
     labels: tuple[LabelScore, ...]
@@ -122,7 +126,7 @@ class Classification(_Answers[LabelScore]):
 
 
 @dataclass(frozen=True, slots=True)
-class ClassifyResult(_Answers[Classification]):
+class ClassifyResult(Answers[Classification]):
     """One classification for each text or pair."""
 
     model: str
@@ -148,7 +152,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class TaggedText(_Answers[Span]):
+class TaggedText(Answers[Span]):
     """The spans of one text, in order, never overlapping."""
 
     spans: tuple[Span, ...]
@@ -160,7 +164,7 @@ class TaggedText(_Answers[Span]):
 
 
 @dataclass(frozen=True, slots=True)
-class TagTokensResult(_Answers[TaggedText]):
+class TagTokensResult(Answers[TaggedText]):
     """The labelled spans of each text."""
 
     model: str
@@ -185,7 +189,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokenization(_Answers[Token]):
+class Tokenization(Answers[Token]):
     """The tokens of one text."""
 
     tokens: tuple[Token, ...]
@@ -199,7 +203,7 @@ class Tokenization(_Answers[Token]):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenizeResult(_Answers[Tokenization]):
+class TokenizeResult(Answers[Tokenization]):
     """The tokens of each text, never truncated."""
 
     model: str
@@ -212,7 +216,7 @@ class TokenizeResult(_Answers[Tokenization]):
 
 
 @dataclass(frozen=True, slots=True)
-class DetokenizeResult(_Answers[str]):
+class DetokenizeResult(Answers[str]):
     """One text for each sequence of ids."""
 
     model: str

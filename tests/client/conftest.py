@@ -17,6 +17,7 @@ from loquor.v1 import language_service_pb2 as language
 from loquor.v1 import model_service_pb2 as model
 from loquor.v1 import tensor_service_pb2 as tensor
 from loquor.v1 import usage_pb2
+from tests.client.fake_generation import FakeGeneration
 
 Failure = tuple[grpc.StatusCode, tuple[tuple[str, str], ...]]
 
@@ -41,6 +42,7 @@ class FakeServer:
         self.random = random.Random(1)
         self.before_answer: Callable[[], object] = lambda: None
         self.serving = True
+        self.generation = FakeGeneration()
         self._server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((_Handlers(self),))
         if credentials is None:
@@ -63,6 +65,13 @@ class FakeServer:
     def check(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         self._record("/grpc.health.v1.Health/Check", request, context)
         return b"\x08\x01" if self.serving else b"\x08\x02"
+
+    def server_stream(self, name: str, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        self._record(f"/loquor.v1.LanguageService/{name}", request, context)
+        if self.failures:
+            self._fail(context, self.failures.popleft())
+        play = self.generation.generate if name == "Generate" else self.generation.generate_batch
+        yield from play(request, context)
 
     def embed_stream(
         self, requests: Iterable[language.EmbedStreamRequest], context: grpc.ServicerContext
@@ -126,11 +135,17 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
                 language.EmbedStreamRequest.FromString,
                 language.EmbedStreamResponse.SerializeToString,
             )
-        if name not in _ANSWERS:
+        if name not in _ANSWERS and name not in _SERVER_STREAMS:
             return None
         request = next(
             getattr(of, f"{name}Request") for of in (language, model, tensor) if hasattr(of, f"{name}Request")
         )
+        if name in _SERVER_STREAMS:
+            return grpc.unary_stream_rpc_method_handler(
+                lambda message, context: server.server_stream(name, message, context),
+                request.FromString,
+                lambda answer: answer.SerializeToString(),
+            )
         return grpc.unary_unary_rpc_method_handler(
             lambda message, context: server.unary(path, message, context),
             request.FromString,
@@ -200,7 +215,7 @@ def _model(name: str = "minilm", version: int = 1) -> model.Model:
         name=name,
         version=version,
         state=model.MODEL_STATE_READY,
-        task=model.TASK_EMBED,
+        task=model.TASK_GENERATE if name == "smollm2" else model.TASK_EMBED,
         limits=model.Limits(sequence_tokens=256, texts_per_request=64),
         dtype="float32",
         devices=["cpu"],
@@ -214,6 +229,7 @@ def model_input() -> tensor.TensorSignature:
     return tensor.TensorSignature(name="x", data_type=tensor.DATA_TYPE_FLOAT32, shape=[-1, 4])
 
 
+_SERVER_STREAMS = ("Generate", "GenerateBatch")
 _ANSWERS: dict[str, Callable[[Any], Any]] = {
     "Embed": _embed,
     "Classify": _classify,
