@@ -4,7 +4,7 @@ It knows messages and sequences, and no engine.
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor_worker.engines import InvalidSubmission
@@ -57,16 +57,16 @@ def sequence_of(
 def params_of(sampling: wire.Sampling, vocabulary_size: int) -> SamplingParams:
     """Raises `InvalidSubmission` that names the field."""
     for name, (low, high) in _RANGES.items():
-        _check(name, getattr(sampling, name), lambda value, low=low, high=high: low <= value <= high)
-    _check("max_tokens", sampling.max_tokens, lambda value: value >= 1)
-    _check("min_tokens", sampling.min_tokens, lambda value: value <= sampling.max_tokens)
-    _check("logprobs", sampling.logprobs, lambda value: value <= _MOST_LOGPROBS)
-    _check("stop_token_ids", len(sampling.stop_token_ids), lambda count: count <= _MOST_STOP_IDS)
-    _check("logit_bias", len(sampling.logit_bias), lambda count: count <= _MOST_BIASES)
+        _check(name, getattr(sampling, name), low, high)
+    _check("max_tokens", sampling.max_tokens, 1, math.inf)
+    _check("min_tokens", sampling.min_tokens, 0, sampling.max_tokens)
+    _check("logprobs", sampling.logprobs, 0, _MOST_LOGPROBS)
+    _check("stop_token_ids", len(sampling.stop_token_ids), 0, _MOST_STOP_IDS)
+    _check("logit_bias", len(sampling.logit_bias), 0, _MOST_BIASES)
     _check_ids("sampling.stop_token_ids", sampling.stop_token_ids, vocabulary_size)
     _check_ids("sampling.logit_bias", sampling.logit_bias.keys(), vocabulary_size)
     for bias in sampling.logit_bias.values():
-        _check("logit_bias", bias, lambda value: -100.0 <= value <= 100.0)
+        _check("logit_bias", bias, -100.0, 100.0)
     return SamplingParams(
         max_tokens=sampling.max_tokens,
         min_tokens=sampling.min_tokens,
@@ -91,9 +91,8 @@ def _structure_of(sampling: wire.Sampling) -> Structure | None:
     return None if kind is None else Structure(StructureKind(kind), getattr(sampling, kind))
 
 
-def _check(name: str, value: float, is_right: Callable[[float], bool]) -> None:
-    """No comparison with a NaN is true."""
-    if not is_right(value):
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # nor is a NaN in any range
         raise InvalidSubmission(f"sampling.{name}: {value} is out of range")
 
 

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor.v1 import generation_pb2 as api
-from loquor_worker.engines import InvalidSubmission, OutOfMemory
+from loquor_worker.engines import OutOfMemory
 from loquor_worker.generation.block_pool import BlockPool
 from loquor_worker.generation.progress import FinishReason, Progress
 from loquor_worker.generation.scheduler import GenerationScheduler
 from loquor_worker.generation.sequence import GenerationSequence
-from loquor_worker.generation.step import Chunk, Failed, Outcome, TokenLogprob
+from loquor_worker.generation.step import Chunk, Failed, FailureKind, Outcome, TokenLogprob
 from loquor_worker.sequence import Sender
 from loquor_worker.work import Told
 
@@ -21,6 +21,10 @@ _FINISHES = {
     FinishReason.STOP: api.FINISH_REASON_STOP,
     FinishReason.LENGTH: api.FINISH_REASON_LENGTH,
     None: api.FINISH_REASON_UNSPECIFIED,
+}
+_FAILURES = {
+    FailureKind.ENGINE: wire.FAILURE_KIND_ENGINE,
+    FailureKind.OUT_OF_MEMORY: wire.FAILURE_KIND_OUT_OF_MEMORY,
 }
 
 
@@ -115,23 +119,17 @@ def _result(progress: Progress) -> wire.Result:
     wait_seconds = (sequence.started_at or sequence.arrived_at) - sequence.arrived_at
     result = wire.Result(id=sequence.id, wait_seconds=wait_seconds)
     if progress.failed is not None:
-        result.failure.CopyFrom(_failure(progress.failed))
+        result.failure.kind = _FAILURES[progress.failed.kind]
     else:
         result.tokens.CopyFrom(_tokens(progress))
     return result
 
 
 def _outcome(output: Outcome | wire.Failure) -> Outcome:
+    """As the scheduler knows it; the loop's own failures are one of two kinds."""
     if not isinstance(output, wire.Failure):
         return output
-    return Failed(OutOfMemory() if output.kind == wire.FAILURE_KIND_OUT_OF_MEMORY else RuntimeError("the step failed"))
-
-
-def _failure(failed: Failed) -> wire.Failure:
-    if isinstance(failed.cause, InvalidSubmission):
-        return wire.Failure(kind=wire.FAILURE_KIND_INVALID, message=str(failed.cause))
-    is_full = isinstance(failed.cause, OutOfMemory)
-    return wire.Failure(kind=wire.FAILURE_KIND_OUT_OF_MEMORY if is_full else wire.FAILURE_KIND_ENGINE)
+    return Failed(FailureKind.OUT_OF_MEMORY if output.kind == wire.FAILURE_KIND_OUT_OF_MEMORY else FailureKind.ENGINE)
 
 
 def _tokens(progress: Progress) -> wire.Tokens:

@@ -1,5 +1,6 @@
 """A submission in the worker: who sent it, what it takes of a batch, and how far it is."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -16,7 +17,7 @@ class SequenceState(Enum):
     FINISHED = "finished"
 
 
-class Sender(Protocol):
+class Sender(Hashable, Protocol):
     """The stream that a submission came by; compared by identity."""
 
 
