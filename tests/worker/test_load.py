@@ -100,7 +100,7 @@ def test_a_setting_that_cannot_be_served_is_named(changes: dict[str, Any], text:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"model_type": "llama"}, "model_type: 'llama' is not one of"),
+        ({"model_type": "mamba"}, "model_type: 'mamba' is not one of"),
         ({"model_type": "bert"}, "vocab_size: the value is missing"),
         ({"model_type": "bert", "vocab_size": "many"}, "vocab_size: 'many' is not of type int"),
         ([], "a JSON object was expected"),

@@ -1,11 +1,12 @@
 """Attention of packed sequences, each to itself alone, by the best means of the device.
 
 A kernel is made once a step over a `Packing` and called by every layer. It knows no weights and no positions: what a
-layer adds to the scores comes as `bias`, and `window` says how many tokens it sees to either side.
+layer adds to the scores comes as `bias`, and `window` says how many tokens it sees to either side. Those of this module
+look to both sides; `causal_attention` and `paged_attention` look back.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,15 +15,31 @@ from torch.nn import functional
 from loquor_worker.models.packing import Packing, Run
 
 
-class Attend(Protocol):
-    """Scores, softmax and weighted sum, scaled by the square root of the head size."""
+class Batch(Protocol):
+    """How the rows of a step belong to sequences: a `Packing`, or whatever else a kernel takes."""
 
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, window: int | None, bias: Tensor | None) -> Tensor:
-        """Of [rows, heads, head size] make the same shape. `bias` is [heads, longest, longest]."""
+    @property
+    def longest(self) -> int:
+        """The most rows of a sequence."""
         ...
 
 
-Attention = Callable[[Packing, torch.device], Attend]
+class Attend(Protocol):
+    """Scores, softmax and weighted sum of one layer."""
+
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, window: int | None, bias: Tensor | None
+    ) -> Tensor:
+        """Of query [rows, heads, head size], key and value [rows, kv heads, head size] make the query's shape.
+
+        Each head of key and value serves as many heads of the query, in order, as there are to one of it. `bias` is
+        [heads, longest, longest].
+        """
+        ...
+
+
+# Each kernel takes its own kind of `Batch`.
+Attention = Callable[[Any, torch.device], Attend]
 
 
 class GroupedAttention:
@@ -31,10 +48,12 @@ class GroupedAttention:
     def __init__(self, packing: Packing, device: torch.device) -> None:
         self._runs = packing.runs
 
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, window: int | None, bias: Tensor | None) -> Tensor:
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, *, layer: int = 0, window: int | None, bias: Tensor | None
+    ) -> Tensor:
         parts = []
         for run in self._runs:
-            q, k, v = (_dense(x, run) for x in (query, key, value))
+            q, k, v = (dense(x, run) for x in (query, key, value))
             if window is not None and run.length > window + 1:
                 out = local_attention(q, k, v, window)
             else:
@@ -44,7 +63,7 @@ class GroupedAttention:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _dense(rows: Tensor, run: Run) -> Tensor:
+def dense(rows: Tensor, run: Run) -> Tensor:
     """[rows, heads, head size] as a view [count, heads, length, head size]."""
     return rows[run.start : run.end].view(run.count, run.length, *rows.shape[1:]).transpose(1, 2)
 
@@ -75,7 +94,9 @@ class PaddedAttention:
     def __init__(self, packing: Packing, device: torch.device) -> None:
         self._shares = [_Share(packing, first, last, device) for first, last in _similar(packing.lengths)]
 
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, window: int | None, bias: Tensor | None) -> Tensor:
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, *, layer: int = 0, window: int | None, bias: Tensor | None
+    ) -> Tensor:
         return torch.cat([share.attend(query, key, value, window, bias) for share in self._shares])
 
 
@@ -131,7 +152,9 @@ class VarlenAttention:
         self._longest = packing.longest
         self._varlen = varlen
 
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *, window: int | None, bias: Tensor | None) -> Tensor:
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, *, layer: int = 0, window: int | None, bias: Tensor | None
+    ) -> Tensor:
         if bias is not None:
             raise ValueError("a varlen call takes no bias")
         sides = {} if window is None else {"window_size": (window, window)}

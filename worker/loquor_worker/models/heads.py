@@ -1,14 +1,15 @@
-"""What stands on the transformer: pooled embeddings, one label for a sequence, one label for each token.
+"""What stands on the transformer: pooled embeddings, one label for a sequence or for each token, the next token.
 
-A head makes tensors of the hidden states of packed sequences. It knows no wire format and no label's name.
+A head makes tensors of the hidden states of the rows of a step. It knows no wire format and no label's name.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from loquor_worker.models.config import ModelConfig
 from loquor_worker.models.packing import Packing
-from loquor_worker.models.parts import Linear, Norm
+from loquor_worker.models.parts import Linear, Norm, RootMeanSquareNorm
 from loquor_worker.models.pooling import Pooling, pool
 
 
@@ -29,7 +30,9 @@ class EmbeddingHead(nn.Module):
 class LabelHead(nn.Module):
     """Logits of rows, behind a projection and a norm where the family has them."""
 
-    def __init__(self, output: Linear, dense: Linear | None = None, norm: Norm | None = None) -> None:
+    def __init__(
+        self, output: Linear, dense: Linear | None = None, norm: Norm | RootMeanSquareNorm | None = None
+    ) -> None:
         super().__init__()
         self.dense = dense
         self.norm = norm
@@ -66,3 +69,17 @@ class TokenHead(nn.Module):
         """Label ids in int32 and their probabilities in float32, each [rows]."""
         scores, ids = self.labels(hidden).softmax(dim=-1).max(dim=-1)
         return ids.to(torch.int32), scores
+
+
+class LanguageHead(nn.Module):
+    """How likely each token of the vocabulary is to come next."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self._cap = config.logit_cap
+        self.output = Linear(config.hidden_size, config.vocabulary_size, bias=config.head_bias)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Of [rows, hidden size] make logits, [rows, vocabulary size] in float32."""
+        logits: Tensor = self.output(rows).float()
+        return logits if self._cap is None else torch.tanh(logits / self._cap) * self._cap

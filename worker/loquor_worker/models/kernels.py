@@ -10,7 +10,9 @@ from typing import cast
 import torch
 
 from loquor_worker.models.attention import Attention, GroupedAttention, PaddedAttention, Varlen, VarlenAttention
+from loquor_worker.models.causal_attention import CausalAttention
 from loquor_worker.models.config import ModelConfig
+from loquor_worker.models.scoring import Scoring
 
 # What flash attention takes.
 FLASH_DTYPES = (torch.float16, torch.bfloat16)
@@ -18,13 +20,22 @@ FLASH_HEAD_SIZES = range(8, 257, 8)
 
 
 def choose_attention(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> Attention:
-    """Runs of one length on the CPU; on CUDA one varlen call where this torch, the type and the model allow it."""
+    """Runs of one length on the CPU; on CUDA one varlen call where this torch, the type and the model allow it.
+
+    All of them take a `Packing`.
+    """
+    if config.causal:
+        return partial(CausalAttention, scoring=scoring_of(config))
     if device.type != "cuda":
         return GroupedAttention
     varlen = find_varlen()
     if varlen is None or not flash_can(config, dtype, varlen):
         return PaddedAttention
     return partial(VarlenAttention, varlen=varlen)
+
+
+def scoring_of(config: ModelConfig) -> Scoring:
+    return Scoring(config.score_scale, config.score_cap)
 
 
 def find_varlen() -> Varlen | None:

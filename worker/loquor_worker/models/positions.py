@@ -11,27 +11,41 @@ from torch import Tensor, nn
 
 from loquor_worker.models.config import RelativeBias
 from loquor_worker.models.parts import Table
+from loquor_worker.models.rope import Rope
 
 
-class Rotary(NamedTuple):
-    """Cosine and sine for each row, each [rows, 1, head size]."""
+class Rotation(NamedTuple):
+    """How rows turn: cosine and sine, each [rows, 1, size] in float32, the first half of the sine negated."""
 
     cosine: Tensor
     sine: Tensor
 
-    @classmethod
-    def of(cls, positions: Tensor, base: float, head_size: int, dtype: torch.dtype) -> "Rotary":
-        exponents = torch.arange(0, head_size, 2, dtype=torch.float32, device=positions.device) / head_size
-        angles = positions.float().unsqueeze(1) * (1.0 / base**exponents)
-        angles = torch.cat((angles, angles), dim=-1).unsqueeze(1)
-        return cls(angles.cos().to(dtype), angles.sin().to(dtype))
+
+class Rotary(nn.Module):
+    """Makes the rotation of a step for the layers of one rope."""
+
+    frequencies: Tensor
+
+    def __init__(self, rope: Rope, longest: int) -> None:
+        super().__init__()
+        self._amplitude = rope.amplitude
+        # A buffer without a name in the checkpoint: it moves with the module.
+        self.register_buffer("frequencies", rope.frequencies(longest), persistent=False)
+
+    def forward(self, positions: Tensor) -> Rotation:
+        angles = (positions.float().unsqueeze(1) * self.frequencies).unsqueeze(1)
+        cosine, sine = angles.cos() * self._amplitude, angles.sin() * self._amplitude
+        return Rotation(torch.cat((cosine, cosine), dim=-1), torch.cat((-sine, sine), dim=-1))
 
 
-def rotate(rows: Tensor, rotary: Rotary) -> Tensor:
-    """Rotate [rows, heads, head size], first half against second half, in float32 (RoFormer, eq. 34)."""
-    first, second = rows.float().chunk(2, dim=-1)
-    turned = torch.cat((-second, first), dim=-1)
-    return (rows.float() * rotary.cosine + turned * rotary.sine).to(rows.dtype)
+def rotate(rows: Tensor, rotation: Rotation) -> Tensor:
+    """Turn [rows, heads, head size], in float32. Elements behind the rotation's size stay as they are."""
+    cosine, sine = rotation
+    size = cosine.shape[-1]
+    if size < rows.shape[-1]:
+        return torch.cat((rotate(rows[..., :size], rotation), rows[..., size:]), dim=-1)
+    wide = rows.float()
+    return torch.addcmul(wide * cosine, wide.roll(size // 2, -1), sine).to(rows.dtype)
 
 
 class RelativeBiasTable(nn.Module):

@@ -28,17 +28,26 @@ class HeadTable:
     pooling: Pooling = Pooling.CLS
 
 
+def no_labels(config: JsonFile) -> HeadTable:
+    """The head of a family that has none for labels."""
+    raise config.refuse("model_type", f"{config.text('model_type')!r} models are not served with a head for labels")
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """One table. `model_types` are the values of `model_type` in `config.json` that it serves."""
 
     model_types: tuple[str, ...]
-    # What task checkpoints put before the encoder's own names.
+    # What task checkpoints put before the transformer's own names.
     prefix: str
     configure: Callable[[JsonFile], ModelConfig]
     stems: Stems
-    sequence_head: Callable[[JsonFile], HeadTable]
-    token_head: Callable[[JsonFile], HeadTable]
+    sequence_head: Callable[[JsonFile], HeadTable] = no_labels
+    token_head: Callable[[JsonFile], HeadTable] = no_labels
+    # The language head's stem, which is whole; what a tied head has there is not read.
+    language_head: str = "lm_head"
+    # Those of `stems` whose weights are [inputs, outputs] in the checkpoint.
+    turned: tuple[str, ...] = ()
 
 
 def layer_stems(stems: Stems, prefix: str, layers: int) -> dict[str, tuple[str, ...]]:

@@ -2,10 +2,11 @@
 
 from loquor_worker.models.config import ModelConfig, NormPlace
 from loquor_worker.models.families import Family, HeadTable, Stems
+from loquor_worker.models.families.layer_kinds import GLOBAL, LOCAL, layer_kinds
 from loquor_worker.models.json_file import JsonFile
 from loquor_worker.models.pooling import Pooling
+from loquor_worker.models.rope import Rope
 
-GLOBAL, LOCAL = "full_attention", "sliding_attention"
 # The key of older files and the default.
 BASES = {GLOBAL: ("global_rope_theta", 160_000.0), LOCAL: ("local_rope_theta", 10_000.0)}
 
@@ -23,14 +24,17 @@ STEMS: Stems = {
 
 
 def configure(config: JsonFile) -> ModelConfig:
-    kinds = _layer_kinds(config)
-    bases = {kind: _base(config, kind) for kind in (GLOBAL, LOCAL)}
+    # Older files say how often a layer is global, newer ones name each layer's kind.
+    every = config.integer("global_attn_every_n_layers", 3)
+    kinds = layer_kinds(config, config.integer("num_hidden_layers"), lambda layer: layer % every != 0)
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    ropes = {kind: Rope(_base(config, kind), hidden // heads) for kind in (GLOBAL, LOCAL)}
     windows = {GLOBAL: None, LOCAL: config.integer("local_attention", 128) // 2}
     return ModelConfig(
         vocabulary_size=config.integer("vocab_size"),
-        hidden_size=config.integer("hidden_size"),
+        hidden_size=hidden,
         layers=len(kinds),
-        heads=config.integer("num_attention_heads"),
+        heads=heads,
         intermediate_size=config.integer("intermediate_size"),
         activation=config.text("hidden_activation", "gelu"),
         gated=True,
@@ -40,22 +44,10 @@ def configure(config: JsonFile) -> ModelConfig:
         attention_bias=config.flag("attention_bias", False),
         mlp_bias=config.flag("mlp_bias", False),
         max_positions=config.integer("max_position_embeddings", 8192),
-        rotary_bases=tuple(bases[kind] for kind in kinds),
+        ropes=tuple(ropes[kind] for kind in kinds),
         windows=tuple(windows[kind] for kind in kinds),
         norm_before_first_layer=False,
     )
-
-
-def _layer_kinds(config: JsonFile) -> list[str]:
-    """Older files say how often a layer is global, newer ones name each layer's kind."""
-    layers = config.integer("num_hidden_layers")
-    if not config.has("layer_types"):
-        every = config.integer("global_attn_every_n_layers", 3)
-        return [LOCAL if layer % every else GLOBAL for layer in range(layers)]
-    kinds = config.items("layer_types")
-    if len(kinds) != layers or not set(kinds) <= {GLOBAL, LOCAL}:
-        raise config.refuse("layer_types", f"{layers} values of {GLOBAL!r} or {LOCAL!r} were expected")
-    return kinds
 
 
 def _base(config: JsonFile, kind: str) -> float:

@@ -3,12 +3,15 @@
 from loquor_worker.models.families import Family
 from loquor_worker.models.families.bert import BERT
 from loquor_worker.models.families.distilbert import DISTILBERT
+from loquor_worker.models.families.llama import LLAMA, MISTRAL, SMOLLM3
 from loquor_worker.models.families.modernbert import MODERNBERT
 from loquor_worker.models.families.mpnet import MPNET
 from loquor_worker.models.families.roberta import ROBERTA
 from loquor_worker.models.json_file import JsonFile
 
-FAMILIES = {name: family for family in (BERT, ROBERTA, DISTILBERT, MPNET, MODERNBERT) for name in family.model_types}
+ENCODERS = (BERT, ROBERTA, DISTILBERT, MPNET, MODERNBERT)
+DECODERS = (LLAMA, MISTRAL, SMOLLM3)
+FAMILIES = {name: family for family in (*ENCODERS, *DECODERS) for name in family.model_types}
 
 
 def family_of(config: JsonFile) -> Family:
