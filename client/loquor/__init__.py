@@ -1,8 +1,11 @@
-"""Loquor's client: texts in; vectors, labels and spans out, over gRPC.
+"""Loquor's client: texts in; text, vectors, labels and spans out, over gRPC.
 
     import loquor
 
     with loquor.Client("127.0.0.1:8001") as client:
+        for delta in client.stream("smollm2", "Once upon a time", max_tokens=50):
+            print(delta.text, end="", flush=True)
+
         result = client.embed("minilm", ["The quick brown fox", "A lazy dog"])
         print(len(result[0]), "dimensions,", result.usage.prompt_tokens, "tokens")
 

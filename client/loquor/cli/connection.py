@@ -10,31 +10,23 @@ from loquor.cli.failure import Failure
 from loquor.cli.status import USAGE
 
 _FLAGS = (
-    (
-        "--address",
-        "HOST:PORT",
-        "127.0.0.1:8001",
-        "the server: host:port, ip:port,ip:port, unix:PATH or dns:///host:port",
-    ),
-    ("--deadline-seconds", "SECONDS", "30", "give a call up after so many seconds, all its tries together"),
-    ("--key-file", "FILE", None, "file with the key to send; or the key itself in LOQUOR_KEY"),
-    ("--tls-ca", "FILE", None, "PEM file of the authorities to trust; turns TLS on"),
-    ("--tls-client-certificate", "FILE", None, "PEM file of our own certificate, for a server that asks"),
-    ("--tls-client-key", "FILE", None, "PEM file of its private key"),
-    (
-        "--tls-server-name",
-        "NAME",
-        None,
-        "name to expect in the server's certificate, if not the address's; turns TLS on",
-    ),
+    ("--address", "HOST:PORT", "the server: host:port, ip:port,ip:port, unix:PATH or dns:///host:port"),
+    ("--deadline-seconds", "SECONDS", "give a call up after so many seconds, all its tries together"),
+    ("--key-file", "FILE", "file with the key to send; or the key itself in LOQUOR_KEY"),
+    ("--tls-ca", "FILE", "PEM file of the authorities to trust; turns TLS on"),
+    ("--tls-client-certificate", "FILE", "PEM file of our own certificate, for a server that asks"),
+    ("--tls-client-key", "FILE", "PEM file of its private key"),
+    ("--tls-server-name", "NAME", "name to expect in the server's certificate, if not the address's; turns TLS on"),
 )
 
 
-def flags() -> argparse.ArgumentParser:
+def flags(deadline_seconds: int = 30) -> argparse.ArgumentParser:
     """A parent parser for every command that calls the server."""
+    defaults = {"--address": "127.0.0.1:8001", "--deadline-seconds": str(deadline_seconds)}
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("connection (each flag is also a variable: --tls-ca is LOQUOR_TLS_CA)")
-    for flag, metavar, default, text in _FLAGS:
+    for flag, metavar, text in _FLAGS:
+        default = defaults.get(flag)
         shown = f"{text} (default: {default})" if default else text
         group.add_argument(flag, metavar=metavar, default=os.environ.get(_variable(flag), default), help=shown)
     group.add_argument(

@@ -9,16 +9,17 @@ import sys
 from collections.abc import Sequence
 
 import loquor
-from loquor.cli import bench, language, models
+from loquor.cli import bench, chat, generate, language, models
 from loquor.cli.failure import Failure
 from loquor.cli.status import DONE, FAILED, INTERRUPTED, USAGE
 
-_DESCRIPTION = "Serve language models over gRPC, and use them: texts in; vectors, labels and spans out."
+_DESCRIPTION = "Serve language models over gRPC, and use them: texts in; text, vectors, labels and spans out."
 _EPILOG = """\
 first steps:
   loquor models pull minilm                 fetch a small model of sentence embeddings into ./models
   loquor serve --models minilm              serve it on 127.0.0.1:8001
   loquor embed minilm "a text"              use it, from another terminal
+  loquor chat smollm2                       talk with a model that writes text
   loquor bench minilm --concurrency 16      see how much it takes
 
 exit status: 0 done; 1 a call, a file or the server failed, and stderr has the sentence; 2 wrong usage; 130 Ctrl-C.
@@ -77,6 +78,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     commands.add_parser("serve", help="run the server", add_help=False)
     models.add_to(commands)
+    generate.add_to(commands)
+    chat.add_to(commands)
     language.add_to(commands)
     bench.add_to(commands)
     return parser

@@ -25,11 +25,22 @@ def read_texts(arguments: argparse.Namespace) -> Iterator[str]:
     if arguments.file and arguments.texts:
         raise Failure("give texts or --file, not both", USAGE)
     if arguments.texts:
-        return iter(arguments.texts)
+        return map(_argument, arguments.texts)
     if arguments.file:
         return _file_lines(arguments.file)
     if sys.stdin.isatty():
         raise Failure("no text: give one, or --file, or lines on stdin", USAGE)
+    return stdin_lines()
+
+
+def read_whole(arguments: argparse.Namespace) -> Iterator[str]:
+    """As `read_texts`, but the file or stdin is one text, without the line feed at its end."""
+    lines = read_texts(arguments)
+    return lines if arguments.texts else iter(["\n".join(lines)])
+
+
+def stdin_lines() -> Iterator[str]:
+    """Each as it comes. Raises `Failure`."""
     return _decoded(iter(sys.stdin.buffer.readline, b""), "stdin")
 
 
@@ -60,6 +71,14 @@ def read_pairs(texts: Iterator[str], *, by_tab: bool) -> Iterator[tuple[str, str
 def batches(items: Iterator[T], size: int) -> Iterator[list[T]]:
     while batch := list(islice(items, size)):
         yield batch
+
+
+def _argument(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Failure("a text among the arguments is not UTF-8", USAGE) from None
+    return text
 
 
 def _file_lines(path: Path) -> Iterator[str]:
