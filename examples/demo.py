@@ -19,6 +19,7 @@ SENTENCES = [
     "Someone is having a piece of bread.",
     "The girl is carrying a baby.",
 ]
+QUESTIONS = ["Name the three primary colours, in one line.", "Which of them is the sky's?"]
 LETTER = "My name is Alex Rivera, I live at 742 Evergreen Terrace, Springfield, and my e-mail is alex@example.com."
 
 
@@ -26,7 +27,8 @@ LETTER = "My name is Alex Rivera, I live at 742 Evergreen Terrace, Springfield, 
 def running_server() -> Iterator[str]:
     """The address of a `loquor serve` on a free port."""
     command = [sys.executable, "-m", "loquor", "serve", "--repository", str(ROOT / "models")]
-    flags = ["--models", "minilm,rampart", "--address", "127.0.0.1:0", "--metrics-address", "", "--log-level", "error"]
+    models = ["--models", "minilm,rampart,smollm2"]
+    flags = [*models, "--address", "127.0.0.1:0", "--metrics-address", "", "--log-level", "error"]
     with subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline().strip()
@@ -53,6 +55,20 @@ def tag_tokens(client: loquor.Client) -> None:
         print(f"  {span.score:6.3f}  {span.label:<16} {span.text}")
 
 
+def chat(client: loquor.Client) -> None:
+    heading("Generate", "a conversation, streamed as it is written (smollm2)")
+    messages: list[loquor.Message] = []
+    for question in QUESTIONS:
+        messages.append(loquor.Message("user", question))
+        print(f"  > {question}\n  ", end="")
+        stream = client.chat("smollm2", messages, stream=True, temperature=0, max_tokens=60, deadline_seconds=120)
+        for delta in stream:
+            print(delta.text.replace("\n", "\n  "), end="", flush=True)
+        messages.append(stream.generation.message)
+        seconds = stream.timings.time_to_first_token_seconds
+        print(f"\n    ({stream.usage.completion_tokens} tokens, the first after {seconds:.2f} s)")
+
+
 def tokenize(client: loquor.Client) -> None:
     heading("Tokenize, Detokenize", "texts to ids and back (minilm)")
     tokens = client.tokenize("minilm", SENTENCES[0])[0].tokens
@@ -77,9 +93,10 @@ def main() -> None:
             embed(client)
             tag_tokens(client)
             tokenize(client)
+            chat(client)
         open_inference(address)
     print("\nTo keep a server running: make serve")
-    print("Then, from another terminal: .venv/bin/loquor embed minilm 'A man is eating food.'")
+    print("Then, from another terminal: .venv/bin/loquor chat smollm2")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import loquor
 from loquor.__main__ import main
-from loquor.cli.load import NOT_SENT, OK, Bounds, Run, Sample, Work
+from loquor.cli.load import NOT_SENT, OK, Bounds, Run, Sample, Work, Writing
 from loquor.cli.report import Report, percentile
 from loquor.cli.workload import made_up_texts
 
@@ -125,3 +125,32 @@ def test_bench_prints_json_and_draws(server: Any, tmp_path: Path, capsys: pytest
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main([*words, "--rate", "500", "--texts", __file__]) == 0
     assert "500 requests/s, 2 texts a request" in capsys.readouterr().out
+
+
+def test_a_report_of_what_was_written_counts_from_when_it_was_due() -> None:
+    writing = Writing(tokens=4, first_seconds=0.2, gaps_seconds=(0.01, 0.02, 0.03))
+    samples = [Sample(0.0, 0.1, 0.5, OK, Work(1, 10, writing=writing))] * 5
+    values = Report("t", samples, 2.0).as_json()
+    assert values["output_tokens_per_second"] == 10
+    assert values["time_to_first_token_seconds"]["p50"] == 0.3
+    assert [values["inter_token_seconds"][name] for name in ("p50", "max", "mean")] == [0.02, 0.03, 0.02]
+    shown = Report("t", samples, 2.0).as_text()
+    assert "  written      10.0 tokens/s\n  first token  p50 300.0 ms" in shown
+    assert "inter_token_seconds" not in Report("t", [Sample(0.0, 0.0, 0.5, OK, WORK)], 1.0).as_json()
+
+
+def test_bench_of_a_model_that_writes(server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "run.png"
+    words = ["bench", "smollm2", "--address", server.address, "--warm-up", "0", "--requests", "20"]
+    assert main([*words, "--max-tokens", "3", "--json", "--plot", str(picture)]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert (values["answered"], values["errors"]) == (20, {})
+    assert values["output_tokens_per_second"] == pytest.approx(3 * values["requests_per_second"], rel=0.01)
+    assert 0 < values["time_to_first_token_seconds"]["p50"] < values["latency_seconds"]["max"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    sampling = server.requests[-1].sampling
+    assert (sampling.max_tokens, sampling.ignore_eos) == (3, True)
+    assert main([*words, "--rate", "500"]) == 0
+    assert "inter-token  p50" in capsys.readouterr().out
+    assert main([*words, "--batch-size", "2"]) == 2
+    assert "sent one prompt a request" in capsys.readouterr().err

@@ -28,8 +28,11 @@ examples:
   loquor bench minilm --concurrency 16
   loquor bench minilm --rate 40 --duration 30 --texts texts.txt --plot minilm.png
   loquor bench minilm --batch-size 32 --requests 200 --json
+  loquor bench smollm2 --concurrency 16 --duration 60 --max-tokens 128
 
-Nothing is tried again: an error is counted. Texts too long for the model are cut. A tensor model is sent zeros.
+Nothing is tried again: an error is counted. Texts too long for the model are cut, but for one that writes. A tensor
+model is sent zeros. Of a model that writes, the time to the first token and the time between two deltas (inter-token)
+are measured here, at the caller.
 """
 
 
@@ -82,6 +85,13 @@ def _add_text_flags(parser: argparse.ArgumentParser) -> None:
         metavar="TEXTS",
         help="texts, or rows, in one request (default: 1)",
     )
+    parser.add_argument(
+        "--max-tokens",
+        type=at_least_one,
+        default=64,
+        metavar="N",
+        help="a model that writes writes so many, neither less nor more (default: 64)",
+    )
 
 
 def _bench(arguments: argparse.Namespace) -> None:
@@ -110,7 +120,7 @@ async def _measure(arguments: argparse.Namespace) -> Report:
         raise Failure(str(error), USAGE) from None
     async with client:
         model = await client.get_model(asked.name, version=asked.version)
-        call = workload.make_call(client, model, asked, _texts(arguments), arguments.batch_size)
+        call = workload.make_call(client, model, asked, _workload(arguments))
         await load.Run(call, load.Bounds(arguments.warm_up, arguments.requests)).closed_loop(arguments.concurrency)
         run = load.Run(call, load.Bounds(arguments.duration, arguments.requests))
         watching = asyncio.create_task(_watch(run, arguments.duration))
@@ -132,6 +142,10 @@ async def _watch(run: load.Run, seconds: float) -> None:
         while True:
             progress.show("bench", round(min(run.elapsed, seconds), 1), seconds)
             await asyncio.sleep(_PROGRESS_SECONDS)
+
+
+def _workload(arguments: argparse.Namespace) -> workload.Workload:
+    return workload.Workload(_texts(arguments), arguments.batch_size, arguments.max_tokens)
 
 
 def _texts(arguments: argparse.Namespace) -> list[str]:

@@ -19,6 +19,16 @@ NOT_SENT = "NOT_SENT"
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """A text as it was streamed to us, in seconds since its request was sent."""
+
+    tokens: int
+    first_seconds: float
+    gaps_seconds: tuple[float, ...]
+    """Between one delta and the next."""
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """What one answer was worth; the server's own timings where it gave them."""
 
@@ -27,6 +37,7 @@ class Work:
     queue_seconds: float = 0.0
     compute_seconds: float = 0.0
     batch_size: int = 0
+    writing: Writing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,32 +40,36 @@ def draw(report: Report, path: Path) -> None:
         "axes.axisbelow": True,
     }
     with pyplot.rc_context(style):
-        figure, ((curve, histogram), (throughput, errors)) = pyplot.subplots(
-            2, 2, figsize=(11, 7), layout="constrained"
-        )
+        rows = 3 if report.writings else 2
+        figure, axes = pyplot.subplots(rows, 2, figsize=(11, 3.5 * rows), layout="constrained")
+        (curve, histogram), (throughput, errors) = axes[-2:]
         figure.suptitle(f"{report.title}\n{_summary(report)}", fontsize=11, x=0.01, ha="left")
-        _draw_curve(curve, report)
+        _draw_curve(curve, "latency", report.latencies)
         _draw_histogram(histogram, report)
         _draw_throughput(throughput, report)
         _draw_errors(errors, report)
+        if report.writings:
+            _draw_curve(axes[0][0], "time to first token", report.first_token_latencies)
+            _draw_curve(axes[0][1], "inter-token latency", report.inter_token_latencies)
         figure.savefig(path, dpi=150)
         pyplot.close(figure)
 
 
 def _summary(report: Report) -> str:
     values = report.as_json()
+    written = f"   ·   {values['output_tokens_per_second']:.1f} tokens/s written" if report.writings else ""
     return (
         f"{values['answered']} of {values['requests']} requests answered in {report.seconds:.1f} s   ·   "
         f"{values['requests_per_second']:.1f} requests/s   ·   {values['texts_per_second']:.1f} texts/s   ·   "
-        f"{values['tokens_per_second']:.0f} tokens/s"
+        f"{values['tokens_per_second']:.0f} tokens/s{written}"
     )
 
 
-def _draw_curve(axes: Any, report: Report) -> None:
-    """Latency over percentile, on a scale on which every further nine takes the same room."""
-    latencies = [1000 * seconds for seconds in report.latencies]
+def _draw_curve(axes: Any, what: str, ordered_seconds: list[float]) -> None:
+    """Over percentile, on a scale on which every further nine takes the same room."""
+    latencies = [1000 * seconds for seconds in ordered_seconds]
     count = len(latencies)
-    axes.set(title="latency by percentile", xlabel="percentile", ylabel="ms")
+    axes.set(title=f"{what} by percentile", xlabel="percentile", ylabel="ms")
     shown = [tick for tick in _TICKS if tick < 100 * (1 - 0.5 / max(1, count))]
     axes.set_xticks([_nines(tick) for tick in shown], [f"{tick:g}" for tick in shown])
     axes.grid(axis="both", alpha=0.25)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loquor.cli.load import OK, Sample
+from loquor.cli.load import OK, Sample, Writing
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -29,6 +29,22 @@ class Report:
         return sorted(sample.latency_seconds for sample in self.answered)
 
     @property
+    def writings(self) -> list[Writing]:
+        """Of a model that writes."""
+        return [sample.work.writing for sample in self.answered if sample.work and sample.work.writing]
+
+    @property
+    def first_token_latencies(self) -> list[float]:
+        """Sorted; from when the request was due, as every latency."""
+        pairs = ((sample, sample.work.writing) for sample in self.answered if sample.work)
+        return sorted(sample.lag_seconds + writing.first_seconds for sample, writing in pairs if writing)
+
+    @property
+    def inter_token_latencies(self) -> list[float]:
+        """Sorted; of all texts together."""
+        return sorted(gap for writing in self.writings for gap in writing.gaps_seconds)
+
+    @property
     def errors(self) -> dict[str, int]:
         """How many of each status, the most frequent first."""
         return dict(Counter(sample.status for sample in self.samples if sample.status != OK).most_common())
@@ -45,11 +61,8 @@ class Report:
             "requests_per_second": round(len(latencies) / self.seconds, 3),
             "texts_per_second": round(sum(work.texts for work in works) / self.seconds, 3),
             "tokens_per_second": round(sum(work.tokens for work in works) / self.seconds, 3),
-            "latency_seconds": {
-                **{f"p{rank}": _rounded(percentile(latencies, rank)) for rank in PERCENTILES},
-                "max": _rounded(latencies[-1] if latencies else None),
-                "mean": _rounded(_mean(latencies)),
-            },
+            "latency_seconds": _quantiles(latencies),
+            **self._writing_as_json(),
             "server": {
                 "queue_seconds_mean": _rounded(_mean([work.queue_seconds for work in works])),
                 "compute_seconds_mean": _rounded(_mean([work.compute_seconds for work in works])),
@@ -61,19 +74,38 @@ class Report:
     def as_text(self) -> str:
         """For people."""
         values = self.as_json()
-        latency, server = values["latency_seconds"], values["server"]
-        quantiles = "   ".join(f"{name} {_milliseconds(latency[name])}" for name in (*_names(), "max", "mean"))
+        server = values["server"]
         lines = [
             self.title,
             f"  requests     {values['requests']} in {self.seconds:.1f} s, {values['answered']} answered",
             f"  throughput   {values['requests_per_second']:.1f} requests/s   {values['texts_per_second']:.1f} texts/s"
             f"   {values['tokens_per_second']:.0f} tokens/s",
-            f"  latency      {quantiles}",
+            *self._writing_as_text(values),
+            f"  latency      {_listed_quantiles(values['latency_seconds'])}",
             f"  server       queue {_milliseconds(server['queue_seconds_mean'])}   compute "
             f"{_milliseconds(server['compute_seconds_mean'])}   batch {server['batch_size_mean'] or 0:.1f} (means)",
             f"  errors       {_listed(self.errors)}",
         ]
         return "\n".join(lines)
+
+    def _writing_as_json(self) -> dict[str, Any]:
+        """Nothing of a model that does not write."""
+        if not self.writings:
+            return {}
+        return {
+            "output_tokens_per_second": round(sum(one.tokens for one in self.writings) / self.seconds, 3),
+            "time_to_first_token_seconds": _quantiles(self.first_token_latencies),
+            "inter_token_seconds": _quantiles(self.inter_token_latencies),
+        }
+
+    def _writing_as_text(self, values: dict[str, Any]) -> list[str]:
+        if not self.writings:
+            return []
+        return [
+            f"  written      {values['output_tokens_per_second']:.1f} tokens/s",
+            f"  first token  {_listed_quantiles(values['time_to_first_token_seconds'])}",
+            f"  inter-token  {_listed_quantiles(values['inter_token_seconds'])}",
+        ]
 
 
 def percentile(ordered: Sequence[float], rank: float) -> float | None:
@@ -81,8 +113,16 @@ def percentile(ordered: Sequence[float], rank: float) -> float | None:
     return ordered[max(0, math.ceil(len(ordered) * rank / 100) - 1)] if ordered else None
 
 
-def _names() -> list[str]:
-    return [f"p{rank}" for rank in PERCENTILES]
+def _quantiles(ordered: Sequence[float]) -> dict[str, float | None]:
+    return {
+        **{f"p{rank}": _rounded(percentile(ordered, rank)) for rank in PERCENTILES},
+        "max": _rounded(ordered[-1] if ordered else None),
+        "mean": _rounded(_mean(ordered)),
+    }
+
+
+def _listed_quantiles(quantiles: dict[str, float | None]) -> str:
+    return "   ".join(f"{name} {_milliseconds(seconds)}" for name, seconds in quantiles.items())
 
 
 def _mean(values: Sequence[float]) -> float | None:
