@@ -1,6 +1,8 @@
 """Whatever comes in whatever order: each sequence has one ending and its own text, and every block returns."""
 
 import itertools
+from collections.abc import Hashable
+from dataclasses import dataclass
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,12 +15,47 @@ from loquor_worker.generation.params import SamplingParams
 from loquor_worker.generation.progress import FinishReason, Progress
 from loquor_worker.generation.scheduler import GenerationScheduler
 from loquor_worker.generation.sequence import GenerationSequence, SequenceState
-from loquor_worker.generation.step import Chunk, Failed, FailureKind, Outcome
+from loquor_worker.generation.step import Chunk, Failed, FailureKind, Outcome, Produced
 from tests.worker.generation.fake_engine import END, FakeEngine, alone, looping_token, next_token
 
 BLOCK_TOKENS = 4
 SEQUENCE_TOKENS = 40
 FRONTS = ("first front", "second front")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A prompt that is `shared` tokens which others begin with, too, and `own` ones."""
+
+    front: str
+    shared: int
+    own: list[int]
+    salt: bytes
+    priority: int
+    max_tokens: int
+    min_tokens: int
+    stop: frozenset[int]
+    ignore_eos: bool
+    logprobs: int | None
+
+    @property
+    def prompt(self) -> list[int]:
+        return [*range(20, 20 + self.shared), *self.own]
+
+
+ASKS = st.builds(
+    Ask,
+    front=st.sampled_from(FRONTS),
+    shared=st.sampled_from([1, 4, 8, 11, 20]),
+    own=st.lists(st.integers(1, 2), max_size=4),
+    salt=st.sampled_from([b"", b"", b"other"]),
+    priority=st.integers(1, 9),
+    max_tokens=st.integers(1, SEQUENCE_TOKENS - 24),
+    min_tokens=st.integers(0, 6),
+    stop=st.frozensets(st.integers(1, 11), max_size=1),
+    ignore_eos=st.booleans(),
+    logprobs=st.sampled_from([None, 0]),
+)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -31,9 +68,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.endings: dict[GenerationSequence, list[FinishReason | str]] = {}
 
     @initialize(
-        blocks=st.integers(10, 24),
-        step_tokens=st.integers(1, 40),
-        running=st.integers(1, 8),
+        blocks=st.integers(10, 15),
+        step_tokens=st.sampled_from([1, 2, 3, 5, 8, 16, 40]),
+        running=st.integers(1, 6),
         prefix_cache=st.booleans(),
         drafts=st.integers(0, 4),
         looping=st.booleans(),
@@ -50,64 +87,50 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # --- what comes ---
 
-    @rule(
-        length=st.integers(1, 30),
-        own=st.integers(0, 8),
-        salt=st.sampled_from([b"", b"other"]),
-        priority=st.integers(1, 9),
-        front=st.sampled_from(FRONTS),
-        max_tokens=st.integers(1, 10),
-        min_tokens=st.integers(0, 4),
-        stop=st.frozensets(st.integers(1, 11), max_size=2),
-        ignore_eos=st.booleans(),
-        logprobs=st.sampled_from([None, 0]),
-    )
-    def add(
-        self,
-        length: int,
-        own: int,
-        salt: bytes,
-        priority: int,
-        front: str,
-        max_tokens: int,
-        min_tokens: int,
-        stop: frozenset[int],
-        ignore_eos: bool,
-        logprobs: int | None,
-    ) -> None:
-        """A prompt that is all one prefix that others have too, but for its last tokens."""
-        prompt = [*range(20, 20 + length), *([own] * min(own, 3))]
+    @rule(asks=st.lists(ASKS, min_size=1, max_size=6))
+    def add(self, asks: list[Ask]) -> None:
+        for ask in asks:
+            self.add_one(ask)
+
+    def add_one(self, ask: Ask) -> None:
         params = SamplingParams(
-            max_tokens,
-            min_tokens=min_tokens,
-            stop_token_ids=stop,
-            ignore_eos=ignore_eos,
-            logprobs=logprobs,
+            ask.max_tokens,
+            min_tokens=ask.min_tokens,
+            stop_token_ids=ask.stop,
+            ignore_eos=ask.ignore_eos,
+            logprobs=ask.logprobs,
         )
+        prompt = ask.prompt
         sequence = GenerationSequence(
-            front, next(self.ids), len(prompt), prompt.copy(), params, priority, salt, arrived_at=self.now
+            ask.front, next(self.ids), len(prompt), prompt.copy(), params, ask.priority, ask.salt, arrived_at=self.now
         )
-        if len(prompt) + max_tokens <= SEQUENCE_TOKENS:
-            self.scheduler.add(sequence)
-            self.made.append(sequence)
-            self.texts[sequence] = []
-            self.endings[sequence] = []
+        self.scheduler.add(sequence)
+        self.made.append(sequence)
+        self.texts[sequence] = []
+        self.endings[sequence] = []
+
+    @rule(asks=st.lists(ASKS, min_size=2, max_size=6))
+    def add_and_step(self, asks: list[Ask]) -> None:
+        self.add(asks)
+        self.step(3)
 
     @rule(seconds=st.floats(0.0, 30.0))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
     @precondition(lambda self: self.made)
-    @rule(which=st.integers(0, 100))
-    def cancel(self, which: int) -> None:
+    @rule(which=st.integers(0, 100), everything=st.booleans())
+    def leave(self, which: int, everything: bool) -> None:
+        """A caller, or seldom all of its front."""
         sequence = self.made[which % len(self.made)]
-        left = self.scheduler.cancel(sequence.sender, sequence.id)
-        assert (left is sequence) == (not self.endings[sequence])
-        if left:
-            self.endings[left].append("cancelled")
+        if everything and which % 4 == 0:
+            self.forget(sequence.sender)
+        else:
+            left = self.scheduler.cancel(sequence.sender, sequence.id)
+            assert (left is sequence) == (not self.endings[sequence])
+            self.endings[sequence] = self.endings[sequence] or ["cancelled"]
 
-    @rule(front=st.sampled_from(FRONTS))
-    def forget(self, front: str) -> None:
+    def forget(self, front: Hashable) -> None:
         gone = self.scheduler.forget(front)
         assert set(gone) == {s for s, endings in self.endings.items() if s.sender == front and not endings}
         for sequence in gone:
@@ -115,27 +138,21 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # --- steps ---
 
-    @rule(steps=st.integers(1, 4))
+    @rule(steps=st.integers(1, 6))
     def step(self, steps: int) -> None:
         for _ in range(steps):
             chunks = self.schedule()
             self.take(self.scheduler.commit(chunks, self.engine.step(chunks)))
 
-    @rule(which=st.integers(0, 20), kind=st.sampled_from(FailureKind))
-    def fail_one(self, which: int, kind: FailureKind) -> None:
+    @rule(which=st.integers(0, 20), failed=st.sampled_from([*map(Failed, FailureKind), None]))
+    def fail_one(self, which: int, failed: Failed | None) -> None:
+        """The engine says so, or says more than can be: that sequence fails, and nobody else."""
         chunks = self.schedule()
         outcomes: list[Outcome] = [*self.engine.step(chunks)]
         if chunks:
-            outcomes[which % len(chunks)] = Failed(kind)
-        self.take(self.scheduler.commit(chunks, outcomes))
-
-    @rule(which=st.integers(0, 20))
-    def lie(self, which: int) -> None:
-        """More tokens than can be: the sequence fails, and nobody else."""
-        chunks = self.schedule()
-        outcomes = self.engine.step(chunks)
-        if chunks and chunks[which % len(chunks)].samples:
-            outcomes[which % len(chunks)].ids.extend([1] * (chunks[which % len(chunks)].drafts + 1))
+            which %= len(chunks)
+            too_many = Produced([1] * (chunks[which].drafts + 2), []) if chunks[which].samples else Produced([], [])
+            outcomes[which] = failed or too_many
         self.take(self.scheduler.commit(chunks, outcomes))
 
     @rule(kept=st.integers(0, 4))

@@ -14,3 +14,16 @@ class Limits:
     def __post_init__(self) -> None:
         if min(self.step_tokens, self.running_sequences, self.sequence_tokens) < 1:
             raise ValueError("every limit is at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorSettings:
+    """Every 0 leaves the choice to the device."""
+
+    max_step_tokens: int = 0
+    max_running_sequences: int = 0
+    max_sequence_tokens: int = 0
+    kv_cache_bytes: int = 0
+    kv_block_tokens: int = 0
+    prefix_cache: bool = True
+    draft_tokens: int = 0

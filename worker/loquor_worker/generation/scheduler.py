@@ -25,8 +25,9 @@ class GenerationScheduler:
     """The sequences of one engine that have not ended.
 
     A step takes one token of each sequence that decodes, and guesses after it if there is a drafter; the rest of the
-    budget goes to prompts, in chunks, first to those that run and then to those that wait. Where the budget does not
-    reach all that decode, they rotate; while prompts are under way, a quarter of it is kept for them.
+    budget goes to prompts, in chunks, first to those that run and then to those that wait, so nobody is admitted while
+    there is none. Where the budget does not reach all that decode, having shrunk, they rotate; a quarter of it is kept
+    for prompts that are under way.
 
     Turns go by `arrived_at + 10 s * priority`: of two that arrived together the one with the lower number is first,
     and nobody is overtaken by what arrives more than 80 s later, so none waits for ever. The first in turn gets the
