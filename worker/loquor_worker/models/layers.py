@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from loquor_worker.models.attention import Attend
 from loquor_worker.models.config import ModelConfig, NormKind, NormPlace
-from loquor_worker.models.parts import ACTIVATIONS, Linear, Norm, RootMeanSquareNorm
+from loquor_worker.models.parts import ACTIVATIONS, Linear, Norm, Part, RootMeanSquareNorm
 from loquor_worker.models.positions import Rotation, rotate
 
 
@@ -21,14 +21,14 @@ def make_norm(config: ModelConfig, width: int | None = None) -> Norm | RootMeanS
     return RootMeanSquareNorm(width, config.norm_epsilon, offset=offset)
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(Part):
     """Query, key and value by one projection, in this order; query and key turn together."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self._layer = layer
-        self._heads = config.heads
-        self._turning = config.heads + config.kv_heads
+        self._parts = (config.heads, config.kv_heads)
+        self._turning = (config.heads + config.kv_heads, config.kv_heads)
         self._shape = (config.heads + 2 * config.kv_heads, config.head_size)
         self._window = config.window(layer)
         width = config.heads * config.head_size
@@ -39,18 +39,18 @@ class SelfAttention(nn.Module):
 
     def forward(self, hidden: Tensor, attend: Attend, rotation: Rotation | None, bias: Tensor | None) -> Tensor:
         heads = self.qkv(hidden).view(-1, *self._shape)
-        turning, value = heads[:, : self._turning], heads[:, self._turning :]
+        turning, value = heads.split_with_sizes(self._turning, 1)
         if self.query_norm is not None and self.key_norm is not None:
-            query, key = turning[:, : self._heads], turning[:, self._heads :]
+            query, key = turning.split_with_sizes(self._parts, 1)
             turning = torch.cat((self.query_norm(query), self.key_norm(key)), dim=1)
         if rotation is not None:
             turning = rotate(turning, rotation)
-        query, key = turning[:, : self._heads], turning[:, self._heads :]
+        query, key = turning.split_with_sizes(self._parts, 1)
         seen = attend(query, key, value, layer=self._layer, window=self._window, bias=bias)
         return self.output(seen.flatten(1))  # type: ignore[no-any-return]
 
 
-class FeedForward(nn.Module):
+class FeedForward(Part):
     """Two projections around an activation."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -64,7 +64,7 @@ class FeedForward(nn.Module):
         return self.down(self.up(hidden))  # type: ignore[no-any-return]
 
 
-class GatedFeedForward(nn.Module):
+class GatedFeedForward(Part):
     """One projection makes the inner values and their gate side by side (GLU variants, Shazeer 2020)."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -78,7 +78,7 @@ class GatedFeedForward(nn.Module):
         return self.down(self._activation(inner) * gate)  # type: ignore[no-any-return]
 
 
-class Layer(nn.Module):
+class Layer(Part):
     """The parts that all layers have; the classes below say in what order they come."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:

@@ -45,7 +45,7 @@ def rotate(rows: Tensor, rotation: Rotation) -> Tensor:
     if size < rows.shape[-1]:
         return torch.cat((rotate(rows[..., :size], rotation), rows[..., size:]), dim=-1)
     wide = rows.float()
-    return torch.addcmul(wide * cosine, wide.roll(size // 2, -1), sine).to(rows.dtype)
+    return torch.addcmul(wide * cosine, wide.roll(size // 2, -1), sine).type_as(rows)
 
 
 class RelativeBiasTable(nn.Module):
