@@ -7,8 +7,10 @@ import torch
 
 from loquor_worker.models import kernels
 from loquor_worker.models.attention import GroupedAttention, PaddedAttention, VarlenAttention
+from loquor_worker.models.causal_attention import CausalAttention
 from loquor_worker.models.config import ModelConfig, NormPlace, RelativeBias
 from loquor_worker.models.packing import Packing
+from loquor_worker.models.scoring import Scoring
 
 CONFIG = ModelConfig(
     vocabulary_size=10,
@@ -38,6 +40,14 @@ def old_varlen(query: object) -> torch.Tensor:
 
 def test_the_cpu_runs_lengths_together() -> None:
     assert kernels.choose_attention(CONFIG, torch.device("cpu"), torch.float32) is GroupedAttention
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_looks_back_has_its_own(device: str) -> None:
+    config = replace(CONFIG, causal=True, score_factor=0.3, score_cap=5.0)
+    attention = kernels.choose_attention(config, torch.device(device), torch.bfloat16)
+    assert isinstance(attention(Packing((3,)), torch.device("cpu")), CausalAttention)
+    assert kernels.scoring_of(config) == Scoring(0.3, 5.0)
 
 
 def test_this_torch_has_varlen() -> None:

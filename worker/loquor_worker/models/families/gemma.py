@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from loquor_worker.models.config import ModelConfig, NormKind, NormPlace
 from loquor_worker.models.families import Family, Stems, llama
-from loquor_worker.models.families.layer_kinds import GLOBAL, LOCAL, layer_kinds, windows
+from loquor_worker.models.families.layer_kinds import GLOBAL, LOCAL, layer_kinds, window_tokens, windows
 from loquor_worker.models.families.rope_values import read_rope, rope_values
 from loquor_worker.models.json_file import JsonFile
 from loquor_worker.models.rope import Rope
@@ -50,7 +50,7 @@ def configure_gemma2(config: JsonFile) -> ModelConfig:
         score_factor=config.number("query_pre_attn_scalar", 256) ** -0.5,
         score_cap=_bound(config, "attn_logit_softcapping"),
         logit_cap=_bound(config, "final_logit_softcapping"),
-        windows=windows(_kinds(config, model.layers, every=2), config.integer("sliding_window", 4096)),
+        windows=windows(_kinds(config, model.layers, every=2), window_tokens(config, 4096)),
     )
 
 
@@ -66,7 +66,7 @@ def configure_gemma3(config: JsonFile) -> ModelConfig:
         model,
         query_key_norm=True,
         score_cap=None,
-        windows=windows(kinds, config.integer("sliding_window", 4096)),
+        windows=windows(kinds, window_tokens(config, 4096)),
         ropes=tuple(ropes[kind] for kind in kinds),
     )
 

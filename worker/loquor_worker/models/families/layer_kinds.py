@@ -17,6 +17,14 @@ def layer_kinds(config: JsonFile, layers: int, is_local: Callable[[int], bool]) 
     return kinds
 
 
+def window_tokens(config: JsonFile, default: int | None = None) -> int:
+    """The tokens of a window, with its own."""
+    tokens = config.integer("sliding_window", default)
+    if tokens <= 0:
+        raise config.refuse("sliding_window", f"{tokens} is not above 0")
+    return tokens
+
+
 def windows(kinds: list[str], tokens: int | None) -> tuple[int | None, ...]:
     """For layers of these kinds how many tokens before its own each sees, of a window of `tokens` with its own."""
     return tuple(tokens - 1 if kind == LOCAL and tokens is not None else None for kind in kinds)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from loquor_worker.models.config import ModelConfig, NormKind, NormPlace
 from loquor_worker.models.families import Family, Stems
-from loquor_worker.models.families.layer_kinds import layer_kinds, windows
+from loquor_worker.models.families.layer_kinds import layer_kinds, window_tokens, windows
 from loquor_worker.models.families.rope_values import read_rope, served_positions
 from loquor_worker.models.json_file import JsonFile
 
@@ -26,11 +26,12 @@ STEMS: Stems = {
 
 def configure(config: JsonFile) -> ModelConfig:
     config.demand("rope_interleaved", False, False)
-    hidden, layers, heads = (config.integer(key) for key in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
-    head_size = config.integer("head_dim", hidden // heads)
+    refuse_quantised(config)
+    heads, head_size = config.integer("num_attention_heads"), head_width(config)
+    layers = config.integer("num_hidden_layers")
     return ModelConfig(
         vocabulary_size=config.integer("vocab_size"),
-        hidden_size=hidden,
+        hidden_size=config.integer("hidden_size"),
         layers=layers,
         heads=heads,
         key_value_heads=key_value_heads(config, heads),
@@ -52,6 +53,19 @@ def configure(config: JsonFile) -> ModelConfig:
     )
 
 
+def refuse_quantised(config: JsonFile) -> None:
+    if config.has("quantization_config"):
+        raise config.refuse("quantization_config", "quantised weights are not read, only whole ones")
+
+
+def head_width(config: JsonFile) -> int:
+    """The hidden size shared between the heads where the file does not say."""
+    hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
+    if not config.has("head_dim") and hidden % heads:
+        raise config.refuse("num_attention_heads", f"{heads} heads cannot share {hidden} elements")
+    return config.integer("head_dim", hidden // heads)
+
+
 def key_value_heads(config: JsonFile, heads: int) -> int:
     """As many as the queries' where the file does not say."""
     groups = config.integer("num_key_value_heads", heads)
@@ -65,14 +79,14 @@ def configure_mistral(config: JsonFile) -> ModelConfig:
     model = configure(config)
     if not config.has("sliding_window"):
         return model
-    return replace(model, windows=(config.integer("sliding_window") - 1,) * model.layers)
+    return replace(model, windows=(window_tokens(config) - 1,) * model.layers)
 
 
 def configure_smollm3(config: JsonFile) -> ModelConfig:
     """Some layers know no position."""
     model = configure(config)
     turning = _turning_layers(config, model.layers)
-    tokens = config.integer("sliding_window") if config.flag("use_sliding_window", False) else None
+    tokens = window_tokens(config) if config.flag("use_sliding_window", False) else None
     kinds = layer_kinds(config, model.layers, lambda layer: not turning[layer])
     rope = read_rope(config, model.head_size, base=2_000_000.0)
     return replace(

@@ -25,10 +25,11 @@ PHI3_STEMS: Stems = {
 
 def configure(config: JsonFile) -> ModelConfig:
     """Half of each head turns, unless the file says otherwise."""
-    hidden, layers, heads = (config.integer(key) for key in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
+    llama.refuse_quantised(config)
+    layers, heads = config.integer("num_hidden_layers"), config.integer("num_attention_heads")
     return ModelConfig(
         vocabulary_size=config.integer("vocab_size"),
-        hidden_size=hidden,
+        hidden_size=config.integer("hidden_size"),
         layers=layers,
         heads=heads,
         key_value_heads=llama.key_value_heads(config, heads),
@@ -43,7 +44,7 @@ def configure(config: JsonFile) -> ModelConfig:
         mlp_bias=True,
         query_key_norm=config.flag("qk_layernorm", False),
         max_positions=served_positions(config),
-        ropes=(read_rope(config, hidden // heads, share=0.5),) * layers,
+        ropes=(read_rope(config, llama.head_width(config), share=0.5),) * layers,
         causal=True,
         tied_head=config.flag("tie_word_embeddings", False),
         head_bias=True,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from loquor_worker.models.config import ModelConfig
 from loquor_worker.models.families import Family, Stems, llama
-from loquor_worker.models.families.layer_kinds import layer_kinds, windows
+from loquor_worker.models.families.layer_kinds import layer_kinds, window_tokens, windows
 from loquor_worker.models.json_file import JsonFile
 
 QWEN3_STEMS: Stems = {
@@ -29,7 +29,7 @@ def _windowed(config: JsonFile) -> ModelConfig:
         return model
     first = config.integer("max_window_layers", 28)
     kinds = layer_kinds(config, model.layers, lambda layer: layer >= first)
-    return replace(model, windows=windows(kinds, config.integer("sliding_window", 4096)))
+    return replace(model, windows=windows(kinds, window_tokens(config, 4096)))
 
 
 QWEN2 = Family(model_types=("qwen2",), prefix="model.", configure=configure_qwen2, stems=llama.STEMS)

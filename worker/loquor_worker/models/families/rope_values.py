@@ -22,10 +22,13 @@ def read_rope(
         values = values.child(kind)
     share = values.number("partial_rotary_factor", config.number("partial_rotary_factor", share))
     size = int(head_size * share)
-    if size % 2:
+    if size % 2 or not 0 < size <= head_size:
         raise config.refuse("partial_rotary_factor", f"{size} elements of a head of {head_size} do not turn in pairs")
+    base = values.number("rope_theta", config.number("rope_theta", base))
+    if base <= 1:
+        raise config.refuse("rope_theta", f"{base} is not above 1")
     stretch = STRETCHES[values.one_of("rope_type", tuple(STRETCHES), values.text("type", "default"))]
-    return Rope(values.number("rope_theta", config.number("rope_theta", base)), size, stretch(config, values, size))
+    return Rope(base, size, stretch(config, values, size))
 
 
 def rope_values(config: JsonFile) -> JsonFile:
@@ -38,7 +41,14 @@ def served_positions(config: JsonFile, default: int | None = None) -> int:
     values = rope_values(config)
     if values.text("rope_type", values.text("type", "default")) != "yarn":
         return positions
-    return max(positions, int(_trained(config, values) * values.number("factor")))
+    return max(positions, int(_trained(config, values) * _factor(values)))
+
+
+def _factor(values: JsonFile) -> float:
+    factor = values.number("factor")
+    if factor <= 0:
+        raise values.refuse("factor", f"{factor} is not above 0")
+    return factor
 
 
 def _trained(config: JsonFile, values: JsonFile) -> int:
@@ -52,18 +62,18 @@ def _plain(_config: JsonFile, _values: JsonFile, _size: int) -> None:
 
 
 def _linear(_config: JsonFile, values: JsonFile, _size: int) -> Stretch:
-    return LinearStretch(values.number("factor"))
+    return LinearStretch(_factor(values))
 
 
 def _llama3(config: JsonFile, values: JsonFile, _size: int) -> Stretch:
     low, high = values.number("low_freq_factor"), values.number("high_freq_factor")
     if low >= high:
         raise values.refuse("low_freq_factor", f"{low} is not below high_freq_factor, {high}")
-    return BandStretch(values.number("factor"), low, high, _trained(config, values))
+    return BandStretch(_factor(values), low, high, _trained(config, values))
 
 
 def _yarn(config: JsonFile, values: JsonFile, _size: int) -> Stretch:
-    factor = values.number("factor")
+    factor = _factor(values)
     return YarnStretch(
         factor=factor,
         amplitude=values.number("attention_factor", _yarn_amplitude(values, factor)),
