@@ -177,6 +177,16 @@ def test_the_first_in_turn_waits_for_blocks_and_is_not_overtaken() -> None:
     assert ids(step(made)) == [2, 3]
 
 
+def test_a_block_is_left_for_each_that_runs_before_another_is_admitted() -> None:
+    made = scheduler(sequence(1, 8), blocks=7, length=28)
+    step(made)
+    made.add(sequence(2, 16, SamplingParams(4)))
+    assert ids(step(made)) == [1]
+    made.cancel(FRONT, 2)
+    made.add(sequence(3, 12, SamplingParams(4)))
+    assert ids(step(made)) == [1, 3]
+
+
 # --- the prefix cache ---
 
 
@@ -240,6 +250,19 @@ def test_it_waits_no_longer_than_the_other_runs() -> None:
     assert ids(made.schedule(0.0)) == [1]
     made.cancel(FRONT, 1)
     assert ids(step(made)) == [2]
+
+
+def test_a_block_counts_again_once_the_twin_that_counted_for_it_is_gone() -> None:
+    prompt = list(range(4))
+    made = scheduler(sequence(1, prompt), two := sequence(2, prompt))
+    assert sizes(step(made)) == {1: 4, 2: 4}
+    for token in range(4):
+        step(made, 50, 90 + token)
+    made.cancel(FRONT, 1)
+    made._pool.release([made._pool.allocate() for _ in range(made._pool.free)])
+    made.cancel(FRONT, 2)
+    made.add(sequence(3, two.tokens))
+    assert sizes(step(made)) == {3: 1}
 
 
 # --- preemption ---
@@ -312,6 +335,15 @@ def test_a_chunk_not_committed_is_scheduled_again() -> None:
     chunks = made.schedule(0.0)
     commit(made, chunks[:1])
     assert sizes(step(made)) == {1: 1, 2: 6}
+
+
+def test_a_chunk_is_committed_once() -> None:
+    one = sequence(1, 6)
+    made = scheduler(one)
+    chunks = made.schedule(0.0)
+    assert len(commit(made, chunks, 7)) == 1
+    assert commit(made, chunks, 8) == []
+    assert one.tokens[6:] == [7]
 
 
 def test_a_step_that_did_not_fit_is_halved_and_grows_back() -> None:
@@ -431,6 +463,7 @@ def test_what_follows_an_end_among_guesses_is_dropped(
     assert (progress.new_ids, progress.finish) == (written, finish)
     assert progress.accepted_draft_tokens <= len(written)
     assert one.tokens == [*REPEATED, 3, *written]
+    assert made._pool.cached == len(one.tokens) // 4
     made.check_integrity()
 
 
