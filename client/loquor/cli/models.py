@@ -22,11 +22,14 @@ examples:
   loquor models pull                        the models that pull knows
   loquor models pull minilm rampart         fetch two of them into ./models
   loquor models import ./my-model --name my-model
+  loquor models import ./my-model.Q4_K_M.gguf --name my-model
   loquor models load minilm:2               let version 2 take over, without a failed request
 
 list, load and unload ask the server. pull and import write to a folder, and need no server; one that runs sees the new
 version with `loquor models load`.
 """
+
+_GGUF = ".gguf"
 
 
 def add_to(commands: Any) -> None:
@@ -64,13 +67,19 @@ def _add_pull(actions: Any) -> None:
 
 
 def _add_import(actions: Any) -> None:
-    parser = _action(actions, "import", _import, "publish a Hugging Face folder as a version of a model", [])
+    parser = _action(actions, "import", _import, "publish a Hugging Face folder or a GGUF file as a version", [])
     parser.add_argument(
-        "path", type=Path, metavar="PATH", help="folder with config.json, *.safetensors, tokenizer.json"
+        "path", type=Path, metavar="PATH", help="folder with config.json, *.safetensors, tokenizer.json; or FILE.gguf"
     )
-    parser.add_argument("--name", metavar="NAME", help="name of the model (default: the folder's)")
+    parser.add_argument("--name", metavar="NAME", help="name of the model (default: the folder's or the file's)")
     parser.add_argument(
         "--version", type=at_least_one, metavar="N", help="its version (default: one more than the newest)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "float16", "bfloat16"),
+        default="auto",
+        help="precision of the weights written from a GGUF file (default: auto, which loses nothing)",
     )
     _add_repository(parser)
 
@@ -156,9 +165,17 @@ def _pull(arguments: argparse.Namespace) -> None:
 
 def _import(arguments: argparse.Namespace) -> None:
     importing = _importing()
-    name = arguments.name or arguments.path.resolve().name
-    with _explained(importing):
-        folder = importing.import_folder(arguments.path, arguments.repository, name, arguments.version)
+    path, is_gguf = arguments.path, arguments.path.suffix.lower() == _GGUF
+    name = arguments.name or (path.stem if is_gguf else path.resolve().name)
+    if arguments.dtype != "auto" and not is_gguf:
+        raise Failure("--dtype is for GGUF files; a folder's weights are published as they are", USAGE)
+    with Progress(unit="B", scaled=True) as progress, _explained(importing):
+        if is_gguf:
+            folder = importing.import_gguf(
+                path, arguments.repository, name, arguments.version, precision=arguments.dtype, progress=progress.show
+            )
+        else:
+            folder = importing.import_folder(path, arguments.repository, name, arguments.version)
     print(f"{name} is in {folder}")
 
 
