@@ -16,6 +16,7 @@ import grpc
 
 from loquor._channel import ChannelSettings
 from loquor._errors import Cancelled, from_rpc_error
+from loquor._interrupts import held_interrupts
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -109,7 +110,8 @@ class BlockingTransport:
         self, method: Method[Request, Response], request: Request, context: CallContext
     ) -> Replies[Response]:
         call = self._channel.unary_stream(method.path, method.serialize, method.parse)
-        replies = call(request, timeout=context.deadline_seconds, metadata=context.metadata)
+        with held_interrupts():
+            replies = call(request, timeout=context.deadline_seconds, metadata=context.metadata)
         return _BlockingReplies(replies, context.request_id)
 
     def stream(self, method: Method[Request, Response], context: CallContext) -> Stream[Request, Response]:
@@ -187,7 +189,8 @@ class _BlockingStream(_BlockingReplies[Response], Generic[Request, Response]):
         call = channel.stream_stream(method.path, method.serialize, method.parse)
         # gRPC's own thread takes the requests, as its flow control allows.
         requests = iter(self._outbox.get, None)
-        replies = call(requests, timeout=context.deadline_seconds, metadata=context.metadata)
+        with held_interrupts():
+            replies = call(requests, timeout=context.deadline_seconds, metadata=context.metadata)
         super().__init__(replies, context.request_id)
 
     def write(self, request: Request, /) -> None:
