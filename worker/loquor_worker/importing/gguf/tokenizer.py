@@ -17,6 +17,7 @@ _MAX_TEMPLATE_CHARACTERS = 1 << 20
 # What SentencePiece calls them, where a file does not say.
 _DEFAULT_IDS = {"unknown": 0, "bos": 1, "eos": 2}
 _ROLES = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
+_ID_KEYS = {"bos": "bos_token_id", "eos": "eos_token_id", "padding": "pad_token_id"}
 
 
 class FileTokenizer:
@@ -64,13 +65,12 @@ class FileTokenizer:
 
     def generation(self) -> dict[str, Any]:
         """The content of `generation_config.json`."""
-        ends = self._vocabulary.ends() or [token for token in (self._ids["eos"],) if token is not None]
-        return self.special_ids() | ({"eos_token_id": ends} if ends else {})
+        ids = self.special_ids()
+        return ids | {"eos_token_id": self._vocabulary.ends() or ids["eos_token_id"]}
 
-    def special_ids(self) -> dict[str, int]:
-        """What `config.json` says of tokens."""
-        keys = {"bos": "bos_token_id", "eos": "eos_token_id", "padding": "pad_token_id"}
-        return {key: token for role, key in keys.items() if (token := self._ids[role]) is not None}
+    def special_ids(self) -> dict[str, int | None]:
+        """What `config.json` says of tokens; none is said to be none, or Hugging Face's own would stand in for it."""
+        return {key: self._ids[role] for role, key in _ID_KEYS.items()}
 
     def _id(self, role: str) -> int | None:
         default = _DEFAULT_IDS.get(role) if self._model == _PIECES else None
