@@ -9,7 +9,8 @@ from loquor.v1.model_service_pb2 import TASK_INFER
 from loquor.v1.tensor_service_pb2 import DATA_TYPE_FLOAT32, TensorSignature
 from loquor_worker.__main__ import serve
 from loquor_worker.config import WorkerConfig
-from loquor_worker.engines import Engine, Size
+from loquor_worker.engines import Size
+from loquor_worker.loading import Loaded, batches
 
 STEP_SECONDS = 0.04
 STEP_ROWS = 8
@@ -45,8 +46,8 @@ def _renamed(submission: Submission) -> Outputs:
     return outputs
 
 
-def load(_config: WorkerConfig) -> tuple[Engine, dict[str, float]]:
-    return SleepingEngine(), {}
+def load(config: WorkerConfig) -> Loaded:
+    return batches(config, SleepingEngine(), {})
 
 
 if __name__ == "__main__":

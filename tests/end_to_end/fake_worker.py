@@ -16,13 +16,11 @@ from loquor.internal import logs, process, settings
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor.v1.model_service_pb2 import TASK_EMBED
 from loquor.v1.tensor_service_pb2 import DATA_TYPE_FLOAT32, Tensor
-from loquor_worker.__main__ import budget_of, greeting_of, room_of
-from loquor_worker.batch_work import BatchWork
 from loquor_worker.config import WorkerConfig
 from loquor_worker.engines import OutOfMemory, Size
 from loquor_worker.inbox import Inbox, Stop
 from loquor_worker.link import Link
-from loquor_worker.scheduler import Scheduler
+from loquor_worker.loading import batches
 from loquor_worker.worker import Progress, Worker
 
 # Token ids of English words in the vocabulary of `minilm`.
@@ -82,9 +80,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: inbox.put(Stop()))
     link = Link(config.address, config.epoch, inbox, progress, config.heartbeat_seconds)
     link.open()
-    engine = FakeEngine()
-    link.ready(greeting_of(engine, config, {}), room_of(config, engine))
-    Worker(BatchWork(engine, Scheduler(budget_of(config, engine))), inbox, link, progress).run()
+    loaded = batches(config, FakeEngine(), {})
+    link.ready(loaded.hello, loaded.room)
+    Worker(loaded.work, inbox, link, progress).run()
     link.close(2.0)
     return 0
 

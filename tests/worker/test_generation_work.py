@@ -103,10 +103,12 @@ def submission(id: int, prompt: list[int], tokens: int = 5, logprobs: int | None
 def run(*messages: Message, blocks: int = 64) -> Engine:
     """Until all that these messages ask for is done."""
     inbox, engine, pool = Inbox(), Engine(), BlockPool(blocks, 4)
-    scheduler = GenerationScheduler(pool, Limits(16, 8, CONTEXT), frozenset({END}))
+    limits = Limits(16, 8, CONTEXT)
+    scheduler = GenerationScheduler(pool, limits, frozenset({END}))
     for message in (*messages, Stop()):
         inbox.put(message)
-    work = GenerationWork(engine, scheduler, pool)
+    work = GenerationWork(engine, scheduler, pool, limits)
+    assert work.room == wire.Room(submissions=16, tokens=2 * 4 * blocks)
     Worker(work, inbox, Outbox(), Progress()).run()
     assert (len(work), pool.used) == (0, 0)
     work.rest()

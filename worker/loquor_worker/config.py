@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loquor.internal.settings import setting
+from loquor_worker.generation.limits import GeneratorSettings
 
 TASKS = ("auto", "embed", "classify", "tag_tokens", "infer", "generate")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
@@ -34,6 +35,18 @@ class WorkerConfig:
     dies_with_parent: bool = setting(True, "be killed when the process that started this one dies")
     log_format: str = setting("human", "form of the log on stderr", choices=("human", "json"))
     log_level: str = setting("info", "least level that is logged", choices=("debug", "info", "warning", "error"))
+
+    @property
+    def generation(self) -> GeneratorSettings:
+        return GeneratorSettings(
+            max_step_tokens=self.max_batch_tokens,
+            max_running_sequences=self.max_batch_requests,
+            max_sequence_tokens=self.max_sequence_tokens,
+            kv_cache_bytes=self.kv_cache_bytes,
+            kv_block_tokens=self.kv_block_tokens,
+            prefix_cache=self.prefix_cache,
+            draft_tokens=self.draft_tokens,
+        )
 
     @property
     def device_of_replica(self) -> str:

@@ -10,6 +10,7 @@ from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor.v1 import generation_pb2 as api
 from loquor_worker.engines import OutOfMemory
 from loquor_worker.generation.block_pool import BlockPool
+from loquor_worker.generation.limits import Limits
 from loquor_worker.generation.progress import FinishReason, Progress
 from loquor_worker.generation.scheduler import GenerationScheduler
 from loquor_worker.generation.sequence import GenerationSequence
@@ -24,6 +25,7 @@ _FINISHES = {
 }
 _FAILURES = {
     FailureKind.ENGINE: wire.FAILURE_KIND_ENGINE,
+    FailureKind.INVALID: wire.FAILURE_KIND_INVALID,
     FailureKind.OUT_OF_MEMORY: wire.FAILURE_KIND_OUT_OF_MEMORY,
 }
 
@@ -54,12 +56,29 @@ class GeneratorEngine(Protocol):
 
 
 class GenerationWork:
-    """A `Work` of one engine, its scheduler and the pool of its blocks."""
+    """A `Work` of one engine and its scheduler, which has the same limits and the pool of the engine's blocks."""
 
-    def __init__(self, engine: GeneratorEngine, scheduler: GenerationScheduler, pool: BlockPool) -> None:
+    def __init__(
+        self, engine: GeneratorEngine, scheduler: GenerationScheduler, pool: BlockPool, limits: Limits
+    ) -> None:
         self._engine = engine
         self._scheduler = scheduler
         self._pool = pool
+        self._limits = limits
+
+    @property
+    def hello(self) -> wire.WorkerHello:
+        return self._engine.hello
+
+    @property
+    def room(self) -> wire.Room:
+        """As many again as run side by side, so that one that ends leaves no gap; each counts all it may write."""
+        return wire.Room(
+            submissions=2 * self._limits.running_sequences, tokens=2 * self._pool.blocks * self._pool.block_tokens
+        )
+
+    def warm(self) -> None:
+        self._engine.warm()
 
     def __len__(self) -> int:
         return len(self._scheduler)
@@ -119,7 +138,9 @@ def _result(progress: Progress) -> wire.Result:
     wait_seconds = (sequence.started_at or sequence.arrived_at) - sequence.arrived_at
     result = wire.Result(id=sequence.id, wait_seconds=wait_seconds)
     if progress.failed is not None:
-        result.failure.kind = _FAILURES[progress.failed.kind]
+        failed = progress.failed
+        message = failed.message if failed.kind is FailureKind.INVALID else ""
+        result.failure.CopyFrom(wire.Failure(kind=_FAILURES[failed.kind], message=message))
     else:
         result.tokens.CopyFrom(_tokens(progress))
     return result

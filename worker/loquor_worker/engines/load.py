@@ -16,13 +16,13 @@ from loquor_worker.engines import Engine, LoadError
 from loquor_worker.engines.answers import Answers, EmbeddingAnswers, SequenceAnswers, TokenAnswers
 from loquor_worker.engines.device import AUTO, choose_device, choose_dtype
 from loquor_worker.engines.encoder import EncoderEngine, EncoderLimits
-from loquor_worker.models.assembly import Assembly
+from loquor_worker.models.assembly import LANGUAGE_MODELS, Assembly
 from loquor_worker.models.json_file import JsonFile
 from loquor_worker.models.sentence_files import read_embedding_files, read_max_length
 
 TENSOR_FILE = "model.pt2"
 TASKS = {"embed": TASK_EMBED, "classify": TASK_CLASSIFY, "tag_tokens": TASK_TAG_TOKENS}
-INFER = "infer"
+INFER, GENERATE = "infer", "generate"
 # Tokens in one step by the kind of device; docs/decisions/0005 has the measurements.
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 # Rows in one step of an exported module.
@@ -46,11 +46,16 @@ def load_engine(
     if chosen == INFER:
         return _tensor_engine(path, device, dtype, max_batch_tokens)
     if chosen not in TASKS:
-        raise LoadError(f"task: {chosen!r} is not one of {', '.join((*TASKS, INFER))}")
+        raise LoadError(f"task: {chosen!r} is not one of {', '.join((*TASKS, INFER, GENERATE))}")
     chosen_device = choose_device(device)
     assembly = Assembly(path, chosen_device, choose_dtype(dtype, chosen_device))
     limits = _limits(assembly, max_batch_tokens, max_sequence_tokens)
     return EncoderEngine(TASKS[chosen], assembly.transformer(), _answers(chosen, assembly), limits)
+
+
+def is_generator(path: Path, task: str | None) -> bool:
+    """Whether a version's folder is for writing text; `load_generator` is for those. Raises `LoadError`."""
+    return (task or _task(path)) == GENERATE
 
 
 def _tensor_engine(path: Path, device: str, dtype: str, max_batch_tokens: int | None) -> Engine:
@@ -68,6 +73,8 @@ def _task(path: Path) -> str:
     if (path / TENSOR_FILE).exists():
         return INFER
     architectures = [str(name) for name in JsonFile(path / "config.json").items("architectures")]
+    if any(name.endswith(LANGUAGE_MODELS) for name in architectures):
+        return GENERATE
     if any(name.endswith("ForSequenceClassification") for name in architectures):
         return "classify"
     if any(name.endswith("ForTokenClassification") for name in architectures):

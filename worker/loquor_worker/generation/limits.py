@@ -18,7 +18,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorSettings:
-    """Every 0 leaves the choice to the device."""
+    """Every 0 leaves the choice to the device. `records_steps`: on CUDA, by graphs."""
 
     max_step_tokens: int = 0
     max_running_sequences: int = 0
@@ -27,3 +27,4 @@ class GeneratorSettings:
     kv_block_tokens: int = 0
     prefix_cache: bool = True
     draft_tokens: int = 0
+    records_steps: bool = True

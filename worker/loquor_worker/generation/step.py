@@ -45,9 +45,13 @@ class Produced:
 
 
 class FailureKind(Enum):
-    """ENGINE: it could not run this chunk. OUT_OF_MEMORY: the device has no memory for it, even by itself."""
+    """ENGINE: it could not run this chunk. OUT_OF_MEMORY: the device has no memory for it, even by itself.
+
+    INVALID: what was asked for cannot be had; the message says why, and goes to the caller.
+    """
 
     ENGINE = "engine"
+    INVALID = "invalid"
     OUT_OF_MEMORY = "out of memory"
 
 

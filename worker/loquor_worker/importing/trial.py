@@ -13,13 +13,17 @@ def check_loads(folder: Path) -> None:
     """Raise `ImportFailed`, naming the file, if no engine can be made of the version in `folder`."""
     try:
         from loquor_worker.engines import LoadError
-        from loquor_worker.engines.load import load_engine
+        from loquor_worker.engines.load import is_generator, load_engine
+        from loquor_worker.engines.load_generator import load_generator
+        from loquor_worker.generation.limits import GeneratorSettings
     except ImportError as error:
         raise ImportFailed(f"{error.name} is missing; checking a model needs: pip install 'loquor[worker]'") from None
+    task = _task(folder)
     try:
-        load_engine(
-            folder, task=_task(folder), device="cpu", dtype="auto", max_batch_tokens=None, max_sequence_tokens=None
-        )
+        if is_generator(folder, task):
+            load_generator(folder, device="cpu", dtype="auto", settings=GeneratorSettings())
+        else:
+            load_engine(folder, task=task, device="cpu", dtype="auto", max_batch_tokens=None, max_sequence_tokens=None)
     except LoadError as error:
         raise ImportFailed(str(error).replace(f"{folder}/", "")) from error
 

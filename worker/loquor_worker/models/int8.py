@@ -44,8 +44,8 @@ def _quantize(module: nn.Module, rows: "_Rows") -> None:
 class Int8Linear(nn.Module):
     """Does about what the projection did that it was made of, on float32 rows.
 
-    The operator rounds all rows by the range of all of them. So each row is divided by its largest element, and two more
-    columns, which count for nothing, hold 1 and -1: the range is always theirs, and no row sees its neighbours.
+    The operator rounds all rows by the range of all of them. So each row is divided by its largest element, and two
+    more columns, which count for nothing, hold 1 and -1: the range is always theirs, and no row sees its neighbours.
     """
 
     def __init__(self, linear: Linear, rows: "_Rows") -> None:

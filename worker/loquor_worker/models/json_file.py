@@ -67,6 +67,14 @@ class JsonFile:
             raise self.refuse(key, "a list was expected")
         return value or []
 
+    def integers(self, key: str) -> list[int]:
+        """The whole numbers under a key, one or a list of them; an empty list if absent."""
+        value = self._values.get(key)
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        if any(type(one) is not int for one in values):
+            raise self.refuse(key, f"{value!r} is neither a whole number nor a list of them")
+        return values
+
     def names(self) -> list[str]:
         """All keys."""
         return list(self._values)

@@ -12,6 +12,7 @@ from loquor_worker.models.config import ModelConfig
 class KvCache:
     """For each layer, keys and values, [slots, kv heads, head size]; block b has the slots from b * `block_tokens` on.
 
+    `blocks` are there to be handed out; one more, `spare_block`, belongs to nobody and takes what nobody reads.
     Zeroed when made, so that no score of a slot that nobody has written is ever out of range.
     """
 
@@ -20,10 +21,14 @@ class KvCache:
     ) -> None:
         self.blocks = blocks
         self.block_tokens = block_tokens
-        shape = (config.layers, blocks * block_tokens, config.kv_heads, config.head_size)
+        shape = (config.layers, (blocks + 1) * block_tokens, config.kv_heads, config.head_size)
         self._keys = torch.zeros(shape, dtype=dtype, device=device)
         self._values = torch.zeros(shape, dtype=dtype, device=device)
         self._by_layer = list(zip(self._keys.unbind(), self._values.unbind(), strict=True))
+
+    @property
+    def spare_block(self) -> int:
+        return self.blocks
 
     def layer(self, layer: int) -> tuple[Tensor, Tensor]:
         """Keys and values of one layer, each [slots, kv heads, head size]."""
