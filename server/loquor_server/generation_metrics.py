@@ -9,6 +9,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor.v1.generation_pb2 import FinishReason
 
 # A prefix that is cached takes milliseconds, a long prompt in a long queue a minute.
 _FIRST_TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -81,7 +82,7 @@ class GenerationMetrics:
         for _ in range(count):
             between.observe(seconds / count)
 
-    def finished(self, model: str, reason: str) -> None:
+    def finished(self, model: str, reason: FinishReason) -> None:
         self._finished_children(model, reason).inc()
 
     @functools.cache  # noqa: B019 - one object, which lives as long as the process
@@ -97,5 +98,5 @@ class GenerationMetrics:
         )
 
     @functools.cache  # noqa: B019
-    def _finished_children(self, model: str, reason: str) -> Counter:
-        return self._finished.labels(model, reason)
+    def _finished_children(self, model: str, reason: FinishReason) -> Counter:
+        return self._finished.labels(model, FinishReason.Name(reason).removeprefix("FINISH_REASON_").lower())

@@ -20,6 +20,7 @@ from prometheus_client import (
 )
 
 from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor.v1.generation_pb2 import GenerationFinished
 from loquor_server.catalog import Catalog
 from loquor_server.catalog_metrics import CatalogCollector
 from loquor_server.fronts_registry import FrontsRegistry
@@ -121,6 +122,21 @@ class Metrics:
         texts.inc(len(answers))
         for answer in answers:
             queue.observe(answer.queue_seconds)
+
+    def tokens_came(self, model: ServedModel, count: int, seconds: float, *, first: bool) -> None:
+        """Tokens of one text: how long after its admission, if they are the first ones, or after those before them."""
+        if first:
+            self._generation.first_tokens(model.name, seconds)
+        else:
+            self._generation.next_tokens(model.name, count, seconds)
+
+    def generated(self, model: ServedModel, finished: GenerationFinished) -> None:
+        """One text is finished. The prompt of several texts counts for each."""
+        queue, texts = self._answer_children(model.name)
+        texts.inc()
+        queue.observe(finished.timings.queue_seconds)
+        self._prompt_tokens.labels(model.name).inc(finished.usage.prompt_tokens)
+        self._generation.finished(model.name, finished.reason)
 
     def moved(self, model: ServedModel) -> None:
         """States are read at the scrape."""

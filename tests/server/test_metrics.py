@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor.v1 import generation_pb2 as generation
 from loquor_server.metrics import Metrics
 from loquor_server.pending_request import Answer
 
@@ -75,6 +76,24 @@ def test_steps_that_write(metrics: Metrics) -> None:
     assert value(metrics, "loquor_accepted_draft_tokens_total", model="known") == 2
     assert value(metrics, "loquor_preemptions_total", model="known") == 1
     assert value(metrics, "loquor_prompt_tokens_total", model="known") == 0
+
+
+def test_texts_as_they_come_and_end(metrics: Metrics) -> None:
+    metrics.tokens_came(MODEL, 1, 0.2, first=True)
+    metrics.tokens_came(MODEL, 1, 0.05, first=False)
+    metrics.tokens_came(MODEL, 4, 0.08, first=False)
+    finished = generation.GenerationFinished(reason=generation.FINISH_REASON_LENGTH)
+    finished.usage.prompt_tokens = 30
+    finished.timings.queue_seconds = 0.1
+    metrics.generated(MODEL, finished)
+    assert value(metrics, "loquor_time_to_first_token_seconds_sum", model="known") == pytest.approx(0.2)
+    assert value(metrics, "loquor_inter_token_latency_seconds_count", model="known") == 5
+    assert value(metrics, "loquor_inter_token_latency_seconds_sum", model="known") == pytest.approx(0.13)
+    assert value(metrics, "loquor_inter_token_latency_seconds_bucket", model="known", le="0.025") == 4
+    assert value(metrics, "loquor_prompt_tokens_total", model="known") == 30
+    assert value(metrics, "loquor_texts_total", model="known") == 1
+    assert value(metrics, "loquor_queue_seconds_sum", model="known") == pytest.approx(0.1)
+    assert value(metrics, "loquor_finished_total", model="known", reason="length") == 1
 
 
 def test_it_knows_the_models_of_the_catalog(metrics: Metrics) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor.v1.generation_pb2 import GenerationFinished
 from loquor.v1.model_service_pb2 import TASK_INFER
 from loquor_server.inference import open_inference_pb2 as oip
 from loquor_server.pending_request import Answer
@@ -73,6 +74,20 @@ class InferenceStatistics:
         version.queue.add(slowest.queue_seconds)
         version.compute.add(slowest.compute_seconds)
         version.success.add(slowest.queue_seconds + slowest.compute_seconds)
+
+    def tokens_came(self, *_: object, **__: object) -> None:
+        """Texts are counted when they are finished."""
+
+    def generated(self, model: ServedModel, finished: GenerationFinished) -> None:
+        """One text. It computes from its first step on, beside others and between them."""
+        version = self._versions[model.name, model.version]
+        version.last_answer_milliseconds = time.time_ns() // 1_000_000
+        version.inferences += 1
+        timings = finished.timings
+        waited = timings.tokenization_seconds + timings.queue_seconds
+        version.queue.add(timings.queue_seconds)
+        version.compute.add(max(0.0, timings.total_seconds - waited))
+        version.success.add(max(0.0, timings.total_seconds - timings.tokenization_seconds))
 
     def moved(self, model: ServedModel) -> None:
         """States are not statistics."""

@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
+from loquor.v1 import generation_pb2 as generation
 from loquor_server.inference import open_inference_pb2 as oip
 
 CODES = grpc.StatusCode
@@ -90,3 +91,19 @@ async def test_statistics_count_answers_and_failures(
     everything = await service.call("ModelStatistics", oip.ModelStatisticsRequest())
     assert {s.name: s.inference_count for s in everything.model_stats}["doubler"] == 3
     assert (await service.refused("ModelStatistics", oip.ModelStatisticsRequest(name="x")))[0] is CODES.NOT_FOUND
+
+
+async def test_statistics_of_texts_that_were_written(service: Any) -> None:
+    finished = generation.GenerationFinished()
+    finished.timings.tokenization_seconds = 0.125
+    finished.timings.queue_seconds = 0.25
+    finished.timings.total_seconds = 1.0
+    for _ in range(2):
+        service.statistics.generated(service.models["writer"], finished)
+    told = await service.call("ModelStatistics", oip.ModelStatisticsRequest(name="writer"))
+    (stats,) = told.model_stats
+    assert (stats.inference_count, stats.inference_stats.success.count) == (2, 2)
+    assert stats.inference_stats.success.ns == 1_750_000_000
+    assert stats.inference_stats.queue.ns == 500_000_000
+    assert stats.inference_stats.compute_infer.ns == 1_250_000_000
+    assert stats.last_inference > 0
