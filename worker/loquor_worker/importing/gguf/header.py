@@ -142,7 +142,7 @@ def _settings(cursor: _Cursor, count: int) -> dict[str, Value]:
     for index in range(count):
         cursor.field = f"setting {index}"
         key = cursor.text(_MAX_NAME_BYTES)
-        cursor.field = key if key.isprintable() and len(key) <= 100 else shown(key)
+        cursor.field = key if key and key.isprintable() and len(key) <= 100 else shown(key)
         if key in values:
             raise cursor.refuse("is there twice")
         values[key] = _value(cursor, cursor.integer("I"))

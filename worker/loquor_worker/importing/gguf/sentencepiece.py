@@ -21,7 +21,7 @@ def build(vocabulary: Vocabulary) -> Any:
     from tokenizers import Tokenizer, models
 
     ordered = vocabulary.metadata.text("general.architecture") in _ORDERED
-    tokens = [_spelled(token) for token in vocabulary.tokens]
+    tokens = [_with_blanks(token) for token in vocabulary.tokens] if ordered else list(vocabulary.tokens)
     scores = range(0, -len(tokens), -1) if ordered else _scores(vocabulary.metadata, len(tokens))
     unknown = vocabulary.id_of("unknown", 0)
     tokenizer = Tokenizer(
@@ -49,8 +49,8 @@ def _set_blanks(tokenizer: Any, *, prefix: bool) -> None:
     )
 
 
-def _spelled(token: str) -> str:
-    """Runs of blanks are stored as they are in a text, all other tokens as the merges know them."""
+def _with_blanks(token: str) -> str:
+    """Gemma's files store runs of blanks as they are in a text, all other tokens as the merges know them."""
     return _BLANK * len(token) if token and not token.strip(" ") else token
 
 
