@@ -5,8 +5,11 @@ nothing installed, and knows neither the meaning of a schema nor all rules of an
 """
 
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, NoReturn
 
 MOST_SCHEMA_BYTES = 64 * 1024
@@ -14,13 +17,25 @@ MOST_REGEX_BYTES = 4 * 1024
 # Objects and arrays inside one another, and groups of an expression.
 MOST_LEVELS = 32
 MOST_PROPERTIES = 512
-MOST_ENUM_VALUES = 4096
+MOST_ENUM_VALUES = 1024
 # Characters and classes of an expression once every counted repetition is written out, as it is in a compiled one.
 MOST_EXPANDED = 10_000
+# The digits of all `multipleOf`, read as whole numbers: a compiled one has as many states.
+MOST_MULTIPLES = 10_000
 
 _JSON_SCHEMA, _REGEX = "json_schema", "regex"
-# Values that are data and not schemas.
-_DATA = frozenset({"enum", "const", "default", "examples"})
+_PROPERTIES, _ENUM, _PATTERNS, _MULTIPLES = (
+    "properties",
+    "enum values",
+    "repetitions in patterns",
+    "as the sum of what multipleOf says",
+)
+_MOST = {
+    _PROPERTIES: MOST_PROPERTIES,
+    _ENUM: MOST_ENUM_VALUES,
+    _PATTERNS: MOST_EXPANDED,
+    _MULTIPLES: MOST_MULTIPLES,
+}
 _TOKEN = re.compile(r"\\[pPx]\{[^}]*\}|\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|\{(\d+)(,(\d*))?\}|.", re.DOTALL)
 
 
@@ -39,18 +54,13 @@ def check_json_schema(text: str) -> None:
     schema = _parsed(text)
     if not isinstance(schema, dict | bool):
         raise StructureError(_JSON_SCHEMA, "a schema is an object, true or false")
-    properties = enum_values = expanded = 0
+    if isinstance(schema, dict) and "x-guidance" in schema:
+        raise StructureError(_JSON_SCHEMA, "the keyword x-guidance is not taken")
+    found = Counter[str]()
     for key, value in _members(schema):
-        if key == "x-guidance":
-            raise StructureError(_JSON_SCHEMA, "the keyword x-guidance is not taken")
-        if key in ("properties", "patternProperties") and isinstance(value, dict):
-            properties += len(value)
-        if key == "enum" and isinstance(value, list):
-            enum_values += len(value)
-        expanded += sum(_expanded(_JSON_SCHEMA, pattern) for pattern in _patterns(key, value))
-    _check_most(_JSON_SCHEMA, "properties", properties, MOST_PROPERTIES)
-    _check_most(_JSON_SCHEMA, "enum values", enum_values, MOST_ENUM_VALUES)
-    _check_most(_JSON_SCHEMA, "repetitions in patterns", expanded, MOST_EXPANDED)
+        found.update(_weighed(key, value))
+    for what, most in _MOST.items():
+        _check_most(_JSON_SCHEMA, what, found[what], most)
 
 
 def check_regex(text: str) -> None:
@@ -69,53 +79,66 @@ def _check_size(field: str, text: str, most: int) -> None:
 
 def _check_most(field: str, what: str, found: int, most: int) -> None:
     if found > most:
-        raise StructureError(field, f"{found} {what}, at most {most} are taken")
+        raise StructureError(field, f"more than {most} {what}")
 
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise _too_deep(_JSON_SCHEMA) from None
     except ValueError as error:
         raise StructureError(_JSON_SCHEMA, f"it is not JSON: {str(error)[:200]}") from None
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a value")
+def _refuse(value: str) -> NoReturn:
+    raise ValueError(f"{value} is not a value")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse("a number out of range")
 
 
 def _too_deep(field: str) -> StructureError:
     return StructureError(field, f"more than {MOST_LEVELS} levels deep")
 
 
-def _members(schema: Any) -> Iterator[tuple[str, Any]]:
-    """The keys and values of all objects that may be schemas. Data is measured in its depth alone."""
-    waiting = [(schema, 1, False)]
+def _members(document: Any) -> Iterator[tuple[str, Any]]:
+    """The keys and values of all objects, of data too: a reference can make a schema of anything."""
+    waiting = [(document, 1)]
     while waiting:
-        value, level, is_data = waiting.pop()
+        value, level = waiting.pop()
         if not isinstance(value, dict | list):
             continue
         if level > MOST_LEVELS:
             raise _too_deep(_JSON_SCHEMA)
-        if isinstance(value, list):
-            waiting.extend((one, level + 1, is_data) for one in value)
-            continue
-        if not is_data:
+        if isinstance(value, dict):
             yield from value.items()
-        waiting.extend((one, level + 1, is_data or _is_data(key, one)) for key, one in value.items())
+        waiting.extend((one, level + 1) for one in (value.values() if isinstance(value, dict) else value))
 
 
-def _is_data(key: str, value: Any) -> bool:
-    """A property may have such a name, too: its value is then an object, which is looked at as a schema."""
-    return key in _DATA and not isinstance(value, dict)
+def _weighed(key: str, value: Any) -> dict[str, int]:
+    """What a member of a schema adds to the sums that have a limit."""
+    match key, value:
+        case "properties", dict():
+            return {_PROPERTIES: len(value)}
+        case "patternProperties", dict():
+            return {_PROPERTIES: len(value), _PATTERNS: sum(_expanded(_JSON_SCHEMA, pattern) for pattern in value)}
+        case "enum", list():
+            return {_ENUM: len(value)}
+        case "pattern", str():
+            return {_PATTERNS: _expanded(_JSON_SCHEMA, value)}
+        case "multipleOf", int() | float():
+            return {_MULTIPLES: _digits(value)}
+    return {}
 
 
-def _patterns(key: str, value: Any) -> Iterator[str]:
-    if key == "pattern" and isinstance(value, str):
-        yield value
-    if key == "patternProperties" and isinstance(value, dict):
-        yield from value
+def _digits(number: float) -> int:
+    """1.25 has the digits 125."""
+    _, digits, exponent = Decimal(repr(number)).as_tuple()
+    zeros = max(exponent, 0) if isinstance(exponent, int) else 0
+    return int("".join(map(str, digits)) + "0" * zeros)
 
 
 def _expanded(field: str, pattern: str) -> int:

@@ -54,7 +54,7 @@ def expected(logits: torch.Tensor, row: Row) -> int:
     return reference.pick(values, params, uniform(params.seed, row.position))
 
 
-EACH_ALONE = [
+EACH_ALONE: list[dict[str, Any]] = [
     {"temperature": 0.0},
     {"temperature": 1.0},
     {"temperature": 0.3},
@@ -233,8 +233,8 @@ def test_no_logits_and_no_parameters_pick_what_may_not_be_picked(
         logits[row % len(params), id] = value
     small = Sampler(30, ENDS, Path("no tokenizer is read"))
     rows = [Row(sequence(one, output=output)) for one in params]
-    for row in rows:
-        small.admit(row.sequence)
+    for known in rows:
+        small.admit(known.sequence)
     for pick, one in zip(small.sample(logits, rows), params, strict=True):
         assert 0 <= pick.id < 30
         if len(output) < one.min_tokens:

@@ -1,7 +1,5 @@
 """What is changed in the logits before a token is drawn, gathered row by row and applied to all rows at once."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,6 +10,8 @@ Bits = npt.NDArray[np.uint8]
 
 # Where a logit is no number, or too large for arithmetic. What is barred is lower still.
 _HIGHEST, _LOWEST = 1e30, -1e30
+# What each byte of a mask adds to eight logits: several times faster than to fill by a mask of bits that look random.
+_ADDED = torch.tensor([[0.0 if byte >> bit & 1 else -torch.inf for bit in range(8)] for byte in range(256)])
 
 
 class Adjustments:
@@ -61,17 +61,13 @@ class Adjustments:
         flat[index] = torch.where(values > 0, values / repetition, values * repetition) - off
 
     def _apply_masks(self, logits: torch.Tensor) -> None:
-        rows = [row for row, _ in self._masks]
-        barred = ~unpacked([allowed for _, allowed in self._masks], self._vocabulary_size)
-        index = torch.tensor(rows, device=logits.device)
-        logits[index] = logits[index].masked_fill_(torch.from_numpy(barred).to(logits.device), -torch.inf)
+        rows = torch.tensor([row for row, _ in self._masks], device=logits.device)
+        bits = np.stack([allowed for _, allowed in self._masks])
+        off = _ADDED.to(logits.device).index_select(0, _moved(bits, logits).int().view(-1))
+        logits.index_add_(0, rows, off.view(len(rows), -1)[:, : self._vocabulary_size])
 
     def _flat(self, row: int, ids: Ids) -> Ids:
         return ids + row * self._vocabulary_size
-
-
-def unpacked(bits: Sequence[Bits], vocabulary_size: int) -> npt.NDArray[np.bool_]:
-    return np.unpackbits(np.stack(bits), axis=1, count=vocabulary_size, bitorder="little").view(np.bool_)
 
 
 def _moved(values: npt.NDArray[np.generic], beside: torch.Tensor) -> torch.Tensor:

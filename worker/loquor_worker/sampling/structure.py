@@ -4,6 +4,7 @@
 step can run away, and what the front refuses by its form is refused here too. It knows no logits.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -32,15 +33,19 @@ _JSON: "JsonCompileOptions" = {
 
 
 class Matcher:
-    """Follows one text. After a failure nothing is allowed any more, and `failure` says why."""
+    """Follows one text. After a failure nothing is allowed any more, and `failure` says why.
 
-    def __init__(self, matcher: LLMatcher, ends: Bits) -> None:
+    `tokens` are those that may be written at all, `ends` those of them that end a text.
+    """
+
+    def __init__(self, matcher: LLMatcher, tokens: Bits, ends: Bits) -> None:
         self._matcher = matcher
+        self._tokens = tokens
         self._ends = ends
 
     def allowed(self) -> Bits:
         """A bit for each token that may come next, the lowest of a byte first; the end tokens' where it may end."""
-        return np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)[: len(self._ends)]
+        return np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)[: len(self._tokens)] & self._tokens
 
     @property
     def may_end(self) -> bool:
@@ -71,7 +76,7 @@ class Matcher:
             self._matcher.rollback(tokens)
 
     def copy(self) -> "Matcher":
-        return Matcher(self._matcher.deep_copy(), self._ends)
+        return Matcher(self._matcher.deep_copy(), self._tokens, self._ends)
 
 
 class StructureCompiler:
@@ -98,25 +103,30 @@ class StructureCompiler:
         return self._kept[structure].copy()
 
     def _compiled(self, structure: Structure) -> Matcher:
+        field = structure.kind.value
         grammar = _grammar(structure)
-        self._tokenizer = self._tokenizer or self._read()
-        compiled = LLMatcher(self._tokenizer, grammar, log_level=0, limits=_limits())
-        matcher = Matcher(compiled, self._end_bits())
-        # The first mask is where most of the work of an expensive one is done.
-        allowed = matcher.allowed() if matcher.failure is None else None
-        if matcher.failure is not None or allowed is None:
-            raise StructureError(structure.kind.value, matcher.failure or "")
-        if not (allowed & ~self._end_bits()).any():
-            raise StructureError(structure.kind.value, "no text of at least one token can be written")
+        self._tokenizer = self._tokenizer or self._read(field)
+        ends = bits_of(self._end_ids, self._vocabulary_size)
+        foreign = set(self._tokenizer.eos_tokens) - set(self._end_ids)
+        matcher = Matcher(
+            LLMatcher(self._tokenizer, grammar, log_level=0, limits=_limits()),
+            ~bits_of(foreign, self._vocabulary_size),
+            ends,
+        )
+        # The first mask, too, shows whether it is too complex.
+        allowed = matcher.allowed() if matcher.failure is None else ends
+        if matcher.failure is not None:
+            raise StructureError(field, matcher.failure)
+        if not (allowed & ~ends).any():
+            raise StructureError(field, "no text of at least one token can be written")
         return matcher
 
-    def _read(self) -> LLTokenizer:
-        return LLTokenizer(
-            self._file.read_text(encoding="utf-8"), n_vocab=self._vocabulary_size, eos_token=self._end_ids or None
-        )
-
-    def _end_bits(self) -> Bits:
-        return bits_of(self._end_ids, self._vocabulary_size)
+    def _read(self, field: str) -> LLTokenizer:
+        try:
+            text = self._file.read_text(encoding="utf-8")
+            return LLTokenizer(text, n_vocab=self._vocabulary_size, eos_token=self._end_ids or None)
+        except (OSError, ValueError) as error:
+            raise StructureError(field, f"not with the tokenizer of this model: {_reason(str(error))}") from None
 
 
 def bits_of(ids: Collection[int], vocabulary_size: int) -> Bits:
@@ -127,9 +137,9 @@ def bits_of(ids: Collection[int], vocabulary_size: int) -> Bits:
 
 
 def _limits() -> LLParserLimits:
-    """About 10 ms for a start and for a step, by the library's own figures of 50 and 14 units in a microsecond."""
+    """In the library's units of work: 50 of a start, or 14 of a step, take a microsecond or somewhat longer."""
     return LLParserLimits(
-        initial_lexer_fuel=500_000,
+        initial_lexer_fuel=250_000,
         step_lexer_fuel=100_000,
         step_max_items=20_000,
         max_lexer_states=20_000,
@@ -143,9 +153,13 @@ def _grammar(structure: Structure) -> str:
         check_regex(structure.text)
         return LLMatcher.grammar_from_regex(structure.text)
     check_json_schema(structure.text)
-    return LLMatcher.grammar_from_json_schema(structure.text, overrides=_JSON)
+    try:
+        return LLMatcher.grammar_from_json_schema(structure.text, overrides=_JSON)
+    except ValueError as error:
+        raise StructureError(structure.kind.value, _reason(str(error))) from None
 
 
 def _reason(error: str) -> str:
-    """On one line, and not endless: it goes to the caller."""
-    return " ".join(error.split("<")[0].split())[:300] or "too complex"
+    """On one line, and without the state and the advice that the library may add."""
+    shown = re.split("<state>|<non-verbose/>|; either increase", error)[0]
+    return " ".join(shown.replace("NoExtensionBias", "no text can be written").split())[:300]
