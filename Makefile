@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-MODELS := minilm rampart
+MODELS := minilm rampart smollm2
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
