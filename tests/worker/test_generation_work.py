@@ -21,7 +21,7 @@ from loquor_worker.sequence import Sender
 from loquor_worker.worker import Progress, Worker
 
 VOCABULARY, CONTEXT, END = 50, 64, 49
-FATAL, FAILING, LARGE = 41, 42, 43
+FATAL, FAILING, LARGE, LONG, HUGE = 41, 42, 43, 44, 45
 
 
 def follow(tokens: Sequence[int]) -> int:
@@ -78,6 +78,10 @@ class Engine:
         if FAILING in known:
             raise ValueError("the engine fails on this step")
         if LARGE in known and len(chunks) > 1:
+            raise OutOfMemory
+        if LONG in known and any(len(chunk.tokens) > 3 for chunk in chunks):
+            raise OutOfMemory
+        if HUGE in known:
             raise OutOfMemory
         self.most = max(self.most, len(chunks))
         return [self._produce(chunk) for chunk in chunks]
@@ -144,10 +148,12 @@ def test_a_cached_prompt_and_logprobs_are_reported() -> None:
     assert (first.logprobs[0].logprob, list(first.logprobs[0].ids)) == (-0.5, [1])
 
 
-@pytest.mark.parametrize(("word", "ending"), [(FAILING, "ENGINE"), (LARGE, "LENGTH")])
+@pytest.mark.parametrize(
+    ("word", "ending"), [(FAILING, "ENGINE"), (LARGE, "LENGTH"), (LONG, "LENGTH"), (HUGE, "OUT_OF_MEMORY")]
+)
 def test_one_that_fails_fails_alone(word: int, ending: str) -> None:
     front = Front()
-    prompts = {id: [id] for id in range(1, 8)} | {9: [word]}
+    prompts = {id: [id] for id in range(1, 8)} | {9: [word] * 9}
     run(Arrived(front, [submission(id, prompt) for id, prompt in prompts.items()], 0.0))
     assert front.endings.pop(9) == ending
     assert front.endings == dict.fromkeys(range(1, 8), "LENGTH")

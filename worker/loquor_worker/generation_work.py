@@ -65,6 +65,7 @@ class GenerationWork:
         self._scheduler = scheduler
         self._pool = pool
         self._limits = limits
+        self._shrunk = False
 
     @property
     def hello(self) -> wire.WorkerHello:
@@ -101,19 +102,25 @@ class GenerationWork:
         return 0.0
 
     def schedule(self, now: float) -> Sequence[Chunk]:
+        self._shrunk = False
         return self._scheduler.schedule(now)
 
     def run(self, items: Sequence[Chunk]) -> Sequence[Outcome]:
         try:
             return self._engine.step(items)
         except OutOfMemory:
-            self._scheduler.shrink()
+            self._shrunk = self._scheduler.shrink()
             raise
 
     def commit(self, items: Sequence[Chunk], outputs: Sequence[Outcome | wire.Failure], started: float) -> list[Told]:
-        outcomes = [_outcome(output) for output in outputs]
+        """What there was no memory for comes again in smaller parts, as long as it has parts."""
+        ran = [
+            (chunk, _outcome(output))
+            for chunk, output in zip(items, outputs, strict=True)
+            if not (self._shrunk and len(chunk.tokens) > 1 and _is_for_memory(output))
+        ]
         told = []
-        for progress in self._scheduler.commit(items, outcomes):
+        for progress in self._scheduler.commit([chunk for chunk, _ in ran], [outcome for _, outcome in ran]):
             told.append(Told(progress.sequence.sender, _result(progress)))
             if progress.is_last:
                 self._engine.release(progress.sequence)
@@ -146,11 +153,15 @@ def _result(progress: Progress) -> wire.Result:
     return result
 
 
+def _is_for_memory(output: Outcome | wire.Failure) -> bool:
+    return isinstance(output, wire.Failure) and output.kind == wire.FAILURE_KIND_OUT_OF_MEMORY
+
+
 def _outcome(output: Outcome | wire.Failure) -> Outcome:
     """As the scheduler knows it; the loop's own failures are one of two kinds."""
     if not isinstance(output, wire.Failure):
         return output
-    return Failed(FailureKind.OUT_OF_MEMORY if output.kind == wire.FAILURE_KIND_OUT_OF_MEMORY else FailureKind.ENGINE)
+    return Failed(FailureKind.OUT_OF_MEMORY if _is_for_memory(output) else FailureKind.ENGINE)
 
 
 def _tokens(progress: Progress) -> wire.Tokens:
