@@ -99,7 +99,8 @@ class Worker(Generic[Item, Output]):
 
     def _refuse(self, sender: Sender, results: list[wire.Result]) -> None:
         if results:
-            self._outbox.send(sender, wire.StepResults(step=self._progress.steps, results=results))
+            load = self._work.load()
+            self._outbox.send(sender, wire.StepResults(step=self._progress.steps, results=results, load=load))
 
     # --- step ---
 
