@@ -1,10 +1,12 @@
 """Metrics of the present state: read off the catalog at every scrape, counted by nobody."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from loquor.v1.model_service_pb2 import TASK_GENERATE
 from loquor_server.catalog import Catalog
 from loquor_server.replica import ReplicaState
 from loquor_server.served_model import ModelState, ServedModel
@@ -44,6 +46,26 @@ class CatalogCollector(Collector):
             for phase, seconds in _start_seconds(model).items():
                 starts.add_metric((*key, phase), seconds)
         yield from (queued, tokens, running, replicas, restarts, steps, states, starts)
+        yield from _loads(models)
+
+
+def _loads(models: Iterable[ServedModel]) -> Iterator[GaugeMetricFamily]:
+    """What the engines of models that generate have taken on, all fronts together, as each said after its last step."""
+    gauge = functools.partial(GaugeMetricFamily, labels=("model", "version"))
+    running = gauge("loquor_running_sequences", "Sequences in the steps of the engines.")
+    waiting = gauge("loquor_waiting_sequences", "Sequences that wait in the workers for blocks or for their turn.")
+    blocks = gauge("loquor_kv_blocks", "Blocks of the KV caches.")
+    used = gauge("loquor_kv_blocks_used", "Blocks of the KV caches that sequences hold.")
+    for model in models:
+        ready = [(replica.hello, replica.load) for replica in model.replicas if replica.hello is not None]
+        if not any(hello.task == TASK_GENERATE for hello, _ in ready):
+            continue
+        key = (model.name, str(model.version))
+        running.add_metric(key, sum(load.running_sequences for _, load in ready))
+        waiting.add_metric(key, sum(load.waiting_sequences for _, load in ready))
+        blocks.add_metric(key, sum(hello.kv_blocks for hello, _ in ready))
+        used.add_metric(key, sum(load.kv_blocks_used for _, load in ready))
+    yield from (running, waiting, blocks, used)
 
 
 def _start_seconds(model: ServedModel) -> dict[str, float]:

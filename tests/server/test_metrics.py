@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -10,22 +11,48 @@ from prometheus_client import generate_latest
 
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor.v1 import generation_pb2 as generation
+from loquor.v1.model_service_pb2 import TASK_EMBED, TASK_GENERATE, Task
 from loquor_server.metrics import Metrics
 from loquor_server.pending_request import Answer
+from loquor_server.replica import ReplicaState
+from loquor_server.served_model import ModelState
 
 
 class Model:
     name = "known"
 
 
+class Replica:
+    """Ready, and at work on 3 sequences."""
+
+    state = ReplicaState.READY
+    restarts = steps = 0
+    load = wire.Load(running_sequences=3, waiting_sequences=2, kv_blocks_used=40)
+
+    def __init__(self, task: Task) -> None:
+        self.hello = wire.WorkerHello(task=task, kv_blocks=100)
+
+
+class Shown:
+    """A model of two replicas, of which the collector takes its gauges."""
+
+    version, state = 1, ModelState.READY
+    queued_requests = queued_tokens = 0
+    admission = SimpleNamespace(requests=0)
+
+    def __init__(self, name: str, task: Task) -> None:
+        self.name = name
+        self.replicas = [Replica(task), Replica(task)]
+
+
 class Catalog:
-    """One model, which shows nothing."""
+    """A model that generates, and one that does not."""
 
     def knows(self, name: str) -> bool:
         return name == "known"
 
     def models(self) -> Iterator[Any]:
-        return iter(())
+        return iter((Shown("writer", TASK_GENERATE), Shown("embedder", TASK_EMBED)))
 
 
 @pytest.fixture
@@ -94,6 +121,17 @@ def test_texts_as_they_come_and_end(metrics: Metrics) -> None:
     assert value(metrics, "loquor_texts_total", model="known") == 1
     assert value(metrics, "loquor_queue_seconds_sum", model="known") == pytest.approx(0.1)
     assert value(metrics, "loquor_finished_total", model="known", reason="length") == 1
+
+
+def test_the_load_of_models_that_generate(metrics: Metrics) -> None:
+    for name, expected in (
+        ("running_sequences", 6),
+        ("waiting_sequences", 4),
+        ("kv_blocks", 200),
+        ("kv_blocks_used", 80),
+    ):
+        assert value(metrics, f"loquor_{name}", model="writer", version="1") == expected
+        assert value(metrics, f"loquor_{name}", model="embedder", version="1") is None
 
 
 def test_it_knows_the_models_of_the_catalog(metrics: Metrics) -> None:
