@@ -117,6 +117,8 @@ def _chat(data: bytes) -> Chat:
     messages = read_json(data, field, _MOST_MESSAGES_BYTES)
     if not isinstance(messages, list):
         raise InvalidArgument(field, "takes a JSON list of messages")
+    if len(messages) > _MOST_ELEMENTS:
+        raise InvalidArgument(field, f"has more than {_MOST_ELEMENTS} messages")
     chat = Chat()
     for index, message in enumerate(messages):
         try:

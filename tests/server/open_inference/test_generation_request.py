@@ -208,6 +208,7 @@ def _with_stop_words(count: int) -> oip.ModelInferRequest:
         (lambda: asked(messages=text("{}")), "inputs['messages']: takes a JSON list"),
         (lambda: asked(messages=text('[{"role": "user"}]')), "inputs['messages'][0]: takes"),
         (lambda: asked(messages=text('[{"role": "user", "content": 5}]')), "inputs['messages'][0]: takes"),
+        (lambda: asked(messages=text("[" + "{}," * 1024 + "{}]")), "inputs['messages']: has more than 1024 messages"),
         (lambda: asked(messages=text("[5]")), "inputs['messages'][0]: takes"),
         (lambda: asked(messages=text("[]"), exclude_input_in_output=FALSE), "inputs['exclude_input_in_output']"),
         (lambda: _with_stop_words(500_000), "inputs['stop_words']: has more than 1024 elements"),
