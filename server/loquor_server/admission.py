@@ -58,13 +58,14 @@ class Admission:
         self._pace = Pace()
 
     @contextmanager
-    def permit(self, caller: Caller, requests: int, tokens: int) -> Iterator[None]:
+    def permit(self, caller: Caller, requests: int, tokens: int, *, estimates: bool = True) -> Iterator[None]:
         """Hold room for `requests` texts of `tokens` tokens together.
 
-        Raises `InvalidArgument` if they could never fit, `Overloaded` if they do not fit now or could not be answered
-        before the caller's deadline, and `DeadlineExceeded` if that has passed.
+        `estimates` is whether tokens say how long it will take: of a text to be written they are only the most. Raises
+        `InvalidArgument` if they could never fit, `Overloaded` if they do not fit now or could not be answered before
+        the caller's deadline, and `DeadlineExceeded` if that has passed.
         """
-        self._check(caller, requests, tokens)
+        self._check(caller, requests, tokens, estimates=estimates)
         self.requests += requests
         self.tokens += tokens
         try:
@@ -82,7 +83,7 @@ class Admission:
         pace = self._pace.tokens_per_second(time.monotonic())
         return self.tokens / pace if pace else 0.0
 
-    def _check(self, caller: Caller, requests: int, tokens: int) -> None:
+    def _check(self, caller: Caller, requests: int, tokens: int, *, estimates: bool) -> None:
         caller.check_deadline()
         if requests > self.most_requests:
             raise InvalidArgument(
@@ -93,7 +94,7 @@ class Admission:
         wait = self.expected_wait_seconds()
         if self.requests + requests > self.most_requests or self.tokens + tokens > self.most_tokens:
             raise Overloaded("the queue of the model is full", self._retry_seconds(wait))
-        if wait > caller.seconds_left():
+        if estimates and wait > caller.seconds_left():
             raise Overloaded("the queue of the model is too long for the deadline", self._retry_seconds(wait))
 
     def _retry_seconds(self, wait: float) -> float:

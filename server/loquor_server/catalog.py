@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import structlog
 
 from loquor_server import errors
+from loquor_server.chat_template import ChatTemplates
 from loquor_server.launcher import ModelPlan
 from loquor_server.replica import LoadFailed
 from loquor_server.repository import ModelFilesRefused, ModelFolder, Repository
@@ -162,7 +163,8 @@ class Catalog:
     async def _start(self, plan: ModelPlan) -> ServedModel:
         folder = plan.folder
         tokenizer = await self._read_tokenizer(folder.path)
-        model = ServedModel(folder, plan.settings, tokenizer, self._observer, self._silence_seconds)
+        templates = await asyncio.to_thread(ChatTemplates.load, folder.path)
+        model = ServedModel(folder, plan.settings, tokenizer, self._observer, self._silence_seconds, templates)
         self._versions[folder.name][folder.version] = model
         supervisors = [
             Supervisor(folder.name, replica, lambda index=replica.index: self._launch(plan, index))  # type: ignore[misc]

@@ -5,6 +5,8 @@
     ├── ModelNotFound          NOT_FOUND             no such name or version in the repository
     ├── FailedPrecondition     FAILED_PRECONDITION   the model cannot do that, or its files are refused
     ├── Overloaded             RESOURCE_EXHAUSTED    the queue is full; carries when to try again
+    ├── OutOfMemory            RESOURCE_EXHAUSTED    the request alone is too large for the device
+    ├── SlowReader             RESOURCE_EXHAUSTED    a stream's caller does not read what is written for it
     ├── DeadlineExceeded       DEADLINE_EXCEEDED     the caller's deadline passed, or its `timeout`
     ├── Unavailable            UNAVAILABLE           no replica is ready, or the server drains: try again, elsewhere
     ├── Poisoned               ABORTED               workers died each time they ran this request
@@ -72,6 +74,13 @@ class Overloaded(RequestError):
 
 class OutOfMemory(RequestError):
     """The request alone is too large for the device: trying again does not help."""
+
+    status = "RESOURCE_EXHAUSTED"
+    retry_after_seconds = math.inf
+
+
+class SlowReader(RequestError):
+    """Trying again does not help a caller who does not read."""
 
     status = "RESOURCE_EXHAUSTED"
     retry_after_seconds = math.inf

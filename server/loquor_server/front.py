@@ -23,6 +23,7 @@ from loquor_server.catalog import Catalog
 from loquor_server.config import ServerConfig, split_address
 from loquor_server.credentials import add_port
 from loquor_server.errors import StartFailed
+from loquor_server.generation_service import GenerationService
 from loquor_server.health import Health
 from loquor_server.language_service import LanguageService
 from loquor_server.metrics import Metrics
@@ -61,6 +62,10 @@ class Changes:
     def stepped(self, *_: object) -> None: ...
 
     def answered(self, *_: object) -> None: ...
+
+    def tokens_came(self, *_: object, first: bool) -> None: ...
+
+    def generated(self, *_: object) -> None: ...
 
     def moved(self, _: ServedModel) -> None:
         self.event.set()
@@ -128,6 +133,7 @@ class Front:
 
     def _add_services(self, catalog: Catalog, statistics: InferenceStatistics) -> None:
         control = self._config.allows_model_control
+        generation = GenerationService(catalog)
         about = ServerControl(
             version=self._metrics.version,
             is_ready=lambda: self._health.ready,
@@ -136,10 +142,10 @@ class Front:
         )
         self._server.add_generic_rpc_handlers(
             (
-                LanguageService(catalog).handler(self._rpc),
+                LanguageService(catalog, generation).handler(self._rpc),
                 TensorService(catalog).handler(self._rpc),
                 ModelService(catalog, control).handler(self._rpc),
-                *open_inference_handlers(self._rpc, catalog, statistics, about),
+                *open_inference_handlers(self._rpc, catalog, statistics, about, generation),
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._server)

@@ -13,6 +13,7 @@ from loquor_server import errors, labels, spans
 from loquor_server.caller import Caller
 from loquor_server.catalog import Catalog
 from loquor_server.embed_stream import EmbedStream
+from loquor_server.generation_service import GenerationService
 from loquor_server.rpc import Rpc
 from loquor_server.served_model import ServedModel
 from loquor_server.text_inference import TextAnswers, TextOptions, check_count, check_task, run_texts, tokenizer_of
@@ -26,8 +27,9 @@ _MOST_CHARACTERS = _MOST_TOKEN_IDS = 1_048_576
 class LanguageService:
     """The behaviours of the service, one a method."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, generation: GenerationService) -> None:
         self._catalog = catalog
+        self._generation = generation
 
     def handler(self, rpc: Rpc) -> grpc.GenericRpcHandler:
         return grpc.method_handlers_generic_handler(
@@ -37,6 +39,10 @@ class LanguageService:
                 "EmbedStream": rpc.streaming("EmbedStream", api.EmbedStreamRequest, self.embed_stream),
                 "Classify": rpc.unary("Classify", api.ClassifyRequest, self.classify),
                 "TagTokens": rpc.unary("TagTokens", api.TagTokensRequest, self.tag_tokens),
+                "Generate": rpc.server_streaming("Generate", api.GenerateRequest, self._generation.generate),
+                "GenerateBatch": rpc.server_streaming(
+                    "GenerateBatch", api.GenerateBatchRequest, self._generation.generate_batch
+                ),
                 "Tokenize": rpc.unary("Tokenize", api.TokenizeRequest, self.tokenize),
                 "Detokenize": rpc.unary("Detokenize", api.DetokenizeRequest, self.detokenize),
             },

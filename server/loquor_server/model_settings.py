@@ -44,6 +44,15 @@ class ModelSettings:
     kv_block_tokens: int = setting(0, "tokens in a block of the KV cache; 0: the engine's own", minimum=0, maximum=4096)
     prefix_cache: bool = setting(True, "keep the keys and values of prompts for later ones that begin alike")
     draft_tokens: int = setting(0, "tokens guessed ahead of each step by prompt lookup; 0: none", minimum=0, maximum=64)
+    max_unread_tokens: int = setting(
+        4096,
+        "tokens of a text that may wait for a caller who does not read",
+        minimum=1,
+        maximum=_MOST,
+    )
+    slow_reader_seconds: float = setting(
+        30.0, "how long what was written may wait to be read before it is cut off", minimum=0.1, maximum=86_400.0
+    )
     step_deadline_seconds: float = setting(
         60.0, "a step that takes longer ends its worker", minimum=0.1, maximum=86_400.0
     )

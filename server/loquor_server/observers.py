@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor.v1.generation_pb2 import GenerationFinished
 from loquor_server.pending_request import Answer
 from loquor_server.served_model import ModelObserver, ServedModel
 
@@ -21,6 +22,14 @@ class Observers:
     def answered(self, model: ServedModel, answers: Sequence[Answer]) -> None:
         for observer in self._observers:
             asyncio.get_running_loop().call_soon(observer.answered, model, answers)
+
+    def tokens_came(self, model: ServedModel, count: int, seconds: float, *, first: bool) -> None:
+        for observer in self._observers:
+            observer.tokens_came(model, count, seconds, first=first)
+
+    def generated(self, model: ServedModel, finished: GenerationFinished) -> None:
+        for observer in self._observers:
+            observer.generated(model, finished)
 
     def moved(self, model: ServedModel) -> None:
         for observer in self._observers:

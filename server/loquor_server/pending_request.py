@@ -8,11 +8,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from loquor.internal.v1.replica_service_pb2 import Submission
+from loquor.internal.v1.replica_service_pb2 import Submission, Tokens
 from loquor.v1.tensor_service_pb2 import Tensor
 from loquor_server.caller import Caller
-from loquor_server.errors import DeadlineExceeded
+from loquor_server.errors import DeadlineExceeded, EngineFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,32 @@ class Answer:
     batch_tokens: int
 
 
+class Waiting(Protocol):
+    """Whoever waits for what becomes of a submission, as queues and replicas see them. It ends once."""
+
+    caller: Caller
+    queued_at: float
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was delivered already, so that it cannot be run again from the start."""
+        ...
+
+    def answer(self, index: int, answer: Answer) -> None: ...
+    def take(self, tokens: Tokens, queue_seconds: float) -> None: ...
+    def fail(self, error: Exception) -> None: ...
+    def cancelled(self) -> None: ...
+
+
 class Call:
     """All parts of one caller's request. It ends once: by the last answer, by the first failure or by a cancel."""
 
     __slots__ = ("_answers", "_missing", "caller", "future", "queued_at")
+
+    begun = False
 
     def __init__(self, caller: Caller, parts: int) -> None:
         self.caller = caller
@@ -55,9 +78,17 @@ class Call:
         if not self._missing:
             self.future.set_result([answer for answer in self._answers if answer is not None])
 
+    def take(self, _tokens: Tokens, _queue_seconds: float) -> None:
+        """Text is no answer to what asks for tensors."""
+        self.fail(EngineFailed("the engine answered with text; the server's log says why"))
+
     def fail(self, error: Exception) -> None:
         if not self.ended:
             self.future.set_exception(error)
+
+    def cancelled(self) -> None:
+        """A worker left it out."""
+        self.future.cancel()
 
     def expire(self) -> None:
         """The caller's deadline has passed."""
@@ -71,7 +102,7 @@ class PendingRequest:
     `handed_at` is when a replica took it last, on the clock of `time.monotonic`.
     """
 
-    call: Call
+    call: Waiting
     index: int
     submission: Submission
     rows: int

@@ -76,6 +76,10 @@ class Placement:
 
     def answered(self, *_: object) -> None: ...
 
+    def tokens_came(self, *_: object, first: bool) -> None: ...
+
+    def generated(self, *_: object) -> None: ...
+
     def moved(self, _: ServedModel) -> None:
         self.changed()
 

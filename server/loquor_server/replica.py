@@ -94,6 +94,7 @@ class Replica:
         self.epoch = 0
         self.running = Running()
         self.steps = 0
+        self.load = wire.Load()
         self.restarts = 0
         self.gave_up = False
         self.moved = asyncio.Event()
@@ -233,7 +234,12 @@ class Replica:
     def _deliver(self, results: wire.StepResults) -> None:
         self.steps = results.step
         self._step_seconds = 0.0
+        if results.HasField("load"):
+            self.load = results.load
         for result in results.results:
+            if result.HasField("tokens"):
+                self._pass_on(result)
+                continue
             pending = self.running.release(result.id)
             if pending is None:
                 continue
@@ -242,6 +248,18 @@ class Replica:
             else:
                 self._fail(pending, result.failure)
         self._events.stepped(results)
+
+    def _pass_on(self, result: wire.Result) -> None:
+        """Tokens of a sequence that goes on, or its last ones."""
+        pending = self.running.get(result.id)
+        if pending is None:
+            return
+        pending.call.take(result.tokens, pending.handed_at - pending.call.queued_at + result.wait_seconds)
+        self.running.alone = False  # a prompt that does no harm is not kept apart for the length of its text
+        if result.tokens.finish:
+            self.running.release(result.id)
+        elif pending.ended:
+            self.cancel(pending)
 
     def _answer(self, pending: PendingRequest, result: wire.Result, results: wire.StepResults) -> Answer:
         waited_here = pending.handed_at - pending.call.queued_at
@@ -257,7 +275,7 @@ class Replica:
         if failure.kind == wire.FAILURE_KIND_NO_ROOM:
             self._events.requeue(pending)
         elif failure.kind == wire.FAILURE_KIND_CANCELLED:
-            pending.call.future.cancel()
+            pending.call.cancelled()
         elif failure.kind == wire.FAILURE_KIND_INVALID:
             pending.call.fail(errors.InvalidArgument("request", failure.message))
         elif failure.kind == wire.FAILURE_KIND_OUT_OF_MEMORY:
@@ -270,7 +288,11 @@ class Replica:
         losses = _LOSSES_FROM_OUTSIDE if exit_status in _ENDED_FROM_OUTSIDE else _LOSSES
         unsent = self._outbox.clear()
         lost = self.running.lose()
+        self.load = wire.Load()
         for pending in lost:
+            if pending.call.begun:
+                pending.call.fail(errors.Unavailable("the worker was lost, and the text had begun"))
+                continue
             pending.lost_workers += pending.submission.id not in unsent
             if pending.lost_workers >= losses:
                 reason = f"{pending.lost_workers} workers were lost while they ran this request"

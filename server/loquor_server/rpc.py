@@ -28,6 +28,7 @@ Request = TypeVar("Request", bound=Message)
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 Unary = Callable[[Request, Caller], Awaitable[Message]]
+ServerStreaming = Callable[[Request, Caller], AsyncGenerator[Message, None]]
 Streaming = Callable[[AsyncIterator[Request], Caller], AsyncGenerator[Message, None]]
 
 
@@ -89,6 +90,20 @@ class Rpc:
                         yield response.SerializeToString()
 
         return grpc.stream_stream_rpc_method_handler(handle)
+
+    def server_streaming(self, method: str, request_type: type[Request], behave: ServerStreaming[Request]) -> Handler:
+        """A handler of `behave(request, caller)`, which yields responses."""
+
+        async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
+            async with _Ending(self, method, context) as ending:
+                ending.caller = caller = await self._caller(context)
+                request = parse(request_type, data)
+                ending.model = name if self.observer.knows(name := model_name(request)) else ""
+                async with aclosing(behave(request, caller)) as responses:
+                    async for response in responses:
+                        yield response.SerializeToString()
+
+        return grpc.unary_stream_rpc_method_handler(handle)
 
     async def _messages(self, request_type: type[Request], data: AsyncIterator[bytes]) -> AsyncIterator[Request]:
         """The messages of a stream, parsed. Raises `Unavailable` when the server drains."""

@@ -32,6 +32,9 @@ class Running:
         self.tokens += pending.tokens
         self.alone = pending.submission.alone
 
+    def get(self, id: int) -> PendingRequest | None:
+        return self._by_id.get(id)
+
     def release(self, id: int) -> PendingRequest | None:
         """Take out what has been answered; None for an id that is not there."""
         pending = self._by_id.pop(id, None)

@@ -12,15 +12,18 @@ from enum import Enum
 from typing import Protocol
 
 from loquor.internal.v1 import replica_service_pb2 as wire
+from loquor.v1.generation_pb2 import GenerationFinished
 from loquor_server import errors
 from loquor_server.admission import Admission
 from loquor_server.caller import Caller
+from loquor_server.chat_template import ChatTemplates
 from loquor_server.pending_request import Answer, Call, PendingRequest
 from loquor_server.replica import Replica, ReplicaEvents, ReplicaState, Watch
 from loquor_server.repository import ModelFolder, ModelSettings
 from loquor_server.request_queue import RequestQueue
 from loquor_server.router import Router
 from loquor_server.tokenization import TextTokenizer
+from loquor_server.writing import ReadLimits, Writing
 
 _FOREVER_SECONDS = 1e9
 
@@ -50,6 +53,8 @@ class ModelObserver(Protocol):
     def stepped(self, model: "ServedModel", results: wire.StepResults) -> None: ...
     def answered(self, model: "ServedModel", answers: Sequence[Answer]) -> None: ...
     def moved(self, model: "ServedModel") -> None: ...
+    def tokens_came(self, model: "ServedModel", count: int, seconds: float, *, first: bool) -> None: ...
+    def generated(self, model: "ServedModel", finished: GenerationFinished) -> None: ...
 
 
 class ServedModel:
@@ -62,14 +67,17 @@ class ServedModel:
         tokenizer: TextTokenizer | None,
         observer: ModelObserver,
         silence_seconds: float,
+        chat_templates: ChatTemplates | None = None,
     ) -> None:
         self.name = folder.name
         self.version = folder.version
         self.settings = settings
         self.tokenizer = tokenizer
+        self.chat_templates = chat_templates
         self.state = ModelState.LOADING
         self.reason = ""
         self.admission = Admission(settings.max_queue_requests, settings.max_queue_tokens)
+        self._read_limits = ReadLimits(settings.max_unread_tokens, settings.slow_reader_seconds)
         self._users = 0
         self._observer = observer
         self._queue = RequestQueue()
@@ -124,6 +132,31 @@ class ServedModel:
         return answers
 
     @contextmanager
+    def writing(self, parts: Sequence[Part], caller: Caller) -> Iterator[Writing]:
+        """Have a sequence written on for each part. What has not ended when the block is left is cancelled.
+
+        Raises the error that refuses the request; what fails later, the sequences say.
+        """
+        self._check_serving()
+        rows, tokens = sum(part.rows for part in parts), sum(part.tokens for part in parts)
+        with self.in_use(), self.admission.permit(caller, rows, tokens, estimates=False):
+            writing = Writing(caller, len(parts), self._read_limits)
+            pending = [
+                PendingRequest(sequence, 0, part.submission, part.rows, part.tokens)
+                for sequence, part in zip(writing, parts, strict=True)
+            ]
+            for request in pending:
+                self._queue.push(request)
+            self._router.wake()
+            timer = asyncio.get_running_loop().call_later(min(caller.seconds_left(), _FOREVER_SECONDS), writing.expire)
+            try:
+                yield writing
+            finally:
+                timer.cancel()
+                writing.close()
+                self._cancel(pending)
+
+    @contextmanager
     def in_use(self) -> Iterator[None]:
         """Hold the model from finding it to the answer, so that a drain waits for requests that tokenize, too."""
         self._users += 1
@@ -157,6 +190,14 @@ class ServedModel:
             raise errors.Unavailable(f"model {self.name!r} is {self.state.value}")
         if all(replica.gave_up for replica in self.replicas):
             raise errors.Unavailable(f"no replica of model {self.name!r} is ready")
+
+    def note_tokens(self, count: int, seconds: float, *, first: bool) -> None:
+        """Tokens of one text came, so long after its admission if they are the first, else after those before them."""
+        self._observer.tokens_came(self, count, seconds, first=first)
+
+    def note_generated(self, finished: GenerationFinished) -> None:
+        """One text is finished."""
+        self._observer.generated(self, finished)
 
     def _cancel(self, pending: Sequence[PendingRequest]) -> None:
         for request in pending:

@@ -55,6 +55,15 @@ class TextTokenizer:
     def vocabulary_size(self) -> int:
         return int(self._whole.get_vocab_size(with_added_tokens=True))
 
+    @property
+    def whole(self) -> Tokenizer:
+        """The library's own, for what is too small to leave the event loop for."""
+        return self._whole
+
+    async def work(self, characters: int, work: Callable[[], T]) -> T:
+        """Do something with so many characters in one of the threads. Raises `Overloaded`."""
+        return await self._pool.run(characters, work)
+
     async def encode(
         self, texts: Sequence[TextInput], *, cut_to: int | None = None, offsets: bool = False, special: bool = True
     ) -> list[Encoding]:

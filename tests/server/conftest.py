@@ -14,7 +14,7 @@ from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor.v1.model_service_pb2 import TASK_EMBED
 from loquor.v1.tensor_service_pb2 import Tensor
 from loquor_server.caller import Caller
-from loquor_server.pending_request import Call, PendingRequest
+from loquor_server.pending_request import Answer, Call, PendingRequest
 from loquor_worker.batch_work import BatchWork
 from loquor_worker.engines import DeviceFailed, InvalidSubmission, Size
 from loquor_worker.inbox import Inbox, Stop
@@ -123,6 +123,12 @@ def make_worker(tmp_path: Path) -> Iterator[MakeWorker]:
 
 
 MakePending = Callable[..., PendingRequest]
+
+
+def future_of(request: PendingRequest) -> "asyncio.Future[list[Answer]]":
+    """What a request of tensors waits for."""
+    assert isinstance(request.call, Call)
+    return request.call.future
 
 
 @pytest.fixture

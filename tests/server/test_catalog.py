@@ -29,6 +29,10 @@ class Observer:
 
     def answered(self, _: ServedModel, __: Sequence[Answer]) -> None: ...
 
+    def tokens_came(self, *_: object, first: bool) -> None: ...
+
+    def generated(self, *_: object) -> None: ...
+
     def moved(self, model: ServedModel) -> None:
         if (model.version, model.state) not in self.states[-1:]:
             self.states.append((model.version, model.state))

@@ -26,6 +26,8 @@ def test_the_defaults() -> None:
         "kv_block_tokens": 0,
         "prefix_cache": True,
         "draft_tokens": 0,
+        "max_unread_tokens": 4096,
+        "slow_reader_seconds": 30.0,
         "step_deadline_seconds": 60.0,
     }
 

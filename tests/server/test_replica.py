@@ -14,6 +14,7 @@ from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor_server.errors import EngineFailed, InvalidArgument, Poisoned
 from loquor_server.pending_request import PendingRequest
 from loquor_server.replica import LoadFailed, Replica, ReplicaEvents, ReplicaState, Watch, WorkerLost
+from tests.server.conftest import future_of
 
 Make = Callable[..., PendingRequest]
 MakeWorker = Callable[..., Any]
@@ -67,7 +68,7 @@ class Placed(Protocol):
 
 async def answer(request: PendingRequest) -> bytes:
     async with asyncio.timeout(5):
-        (only,) = await request.call.future
+        (only,) = await future_of(request)
     return only.tensors[0].data
 
 
@@ -124,7 +125,7 @@ async def test_a_cancelled_request_never_reaches_the_engine(make_worker: MakeWor
     stage.run(running)
     await until(lambda: worker.engine.batches == [[[1]]])
     stage.run(waiting)
-    waiting.call.future.cancel()
+    future_of(waiting).cancel()
     stage.replica.cancel(waiting)
     await asyncio.sleep(0.05)
     worker.engine.open.set()
@@ -145,7 +146,7 @@ async def test_a_lost_workers_requests_are_queued_again_and_those_not_sent_are_u
     sent, gone, unsent = (make_pending([n]) for n in (1, 2, 3))
     stage.run(sent, gone)
     await until(lambda: len(worker.engine.batches) == 1)
-    gone.call.future.cancel()
+    future_of(gone).cancel()
     stage.replica.assign(unsent)  # and not flushed
     worker.engine.batches.clear()
     await asyncio.to_thread(worker.kill)

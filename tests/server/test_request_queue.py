@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from loquor_server.errors import Unavailable
 from loquor_server.pending_request import PendingRequest
 from loquor_server.request_queue import RequestQueue
+from tests.server.conftest import future_of
 
 Make = Callable[..., PendingRequest]
 
@@ -42,8 +43,8 @@ async def test_ended_requests_are_passed_over(make_pending: Make) -> None:
     requests = [make_pending() for _ in range(4)]
     for request in requests:
         queue.push(request)
-    requests[0].call.future.cancel()
-    requests[2].call.future.cancel()
+    future_of(requests[0]).cancel()
+    future_of(requests[2]).cancel()
     assert taken(queue) == [requests[1], requests[3]]
     assert queue.first() is None
 
@@ -56,7 +57,7 @@ async def test_cancelled_requests_do_not_pile_up_behind_one_that_waits(make_pend
     for _ in range(20_000):
         gone = make_pending()
         queue.push(gone)
-        gone.call.future.cancel()
+        future_of(gone).cancel()
     assert len(queue) <= 512
     assert queue.first() is waiting
     assert time.monotonic() - started < 5
@@ -70,4 +71,4 @@ async def test_drain_gives_out_what_has_not_ended(make_pending: Make) -> None:
     dead.call.fail(Unavailable("gone"))
     assert queue.drain() == [live]
     assert len(queue) == 0
-    assert isinstance(dead.call.future.exception(), Unavailable)
+    assert isinstance(future_of(dead).exception(), Unavailable)

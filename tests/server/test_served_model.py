@@ -35,6 +35,10 @@ class Observer:
     def answered(self, _: ServedModel, answers: Sequence[Answer]) -> None:
         self.answers += len(answers)
 
+    def tokens_came(self, *_: object, first: bool) -> None: ...
+
+    def generated(self, *_: object) -> None: ...
+
     def moved(self, _: ServedModel) -> None: ...
 
 

@@ -68,7 +68,7 @@ def test_equals_plain_attention(
     packing = Packing(lengths)
     query, key, value = torch.randn(packing.total, 3, HEADS, HEAD_SIZE).unbind(1)
     bias = torch.randn(HEADS, packing.longest, packing.longest) if with_bias else None
-    out = attention(packing, query.device)(query, key, value, window=window, bias=bias)
+    out = attention(packing, query.device)(query, key, value, layer=0, window=window, bias=bias)
     split = zip(*(torch.split(x, list(lengths)) for x in (query, key, value)), strict=True)
     expected = torch.cat([plain(q, k, v, window, bias) for q, k, v in split])
     assert out.shape == expected.shape

@@ -94,7 +94,8 @@ def test_other_steps_are_run_as_they_are(models: tuple[LanguageModel, LanguageMo
     recording, plain = models
     batch = PagedBatch([5, 1], [0, 0], [[0, 1], [2]], BLOCK)
     ids = np.arange(6)
-    assert torch.allclose(*(model.logits(ids, batch, np.array([4, 5])) for model in (recording, plain)), atol=1e-4)
+    recorded, wanted = (model.logits(ids, batch, np.array([4, 5])) for model in (recording, plain))
+    assert torch.allclose(recorded, wanted, atol=1e-4)
     too_long = PagedBatch([1], [TOKENS], [list(range(7))], BLOCK)
     assert recording.graphs is not None
     assert not recording.graphs.takes(too_long)

@@ -47,9 +47,9 @@ def run(work: GenerationWork, *submissions: wire.Submission) -> dict[int, list[w
         work.admit("front", one, 0.0)
     while len(work):
         items = work.schedule(time.monotonic())
-        for one in work.commit(items, work.run(items), 0.0):
-            assert one.result.WhichOneof("outcome") == "tokens"
-            told[one.result.id].append(one.result.tokens)
+        for news in work.commit(items, work.run(items), 0.0):
+            assert news.result.WhichOneof("outcome") == "tokens"
+            told[news.result.id].append(news.result.tokens)
         work.rest()
     return told
 
@@ -145,7 +145,8 @@ def test_logprobs_are_those_of_the_model(llama: tuple[Path, Any]) -> None:
 
 @pytest.mark.parametrize("family", ["GPT2", "Gemma2", "Qwen3", "Phi3", "Mistral"])
 def test_other_families(family: str, tmp_path: Path) -> None:
-    model = save_decoder(tmp_path, family, **({"sliding_window": 20} if family in ("Gemma2", "Mistral") else {}))
+    changes: dict[str, Any] = {"sliding_window": 20} if family in ("Gemma2", "Mistral") else {}
+    model = save_decoder(tmp_path, family, **changes)
     told = run(load(tmp_path), *(submission(id, prompt) for id, prompt in enumerate(prompts(4))))
     assert {id: ids(tokens) for id, tokens in told.items()} == {
         id: greedy(model, prompt) for id, prompt in enumerate(prompts(4))

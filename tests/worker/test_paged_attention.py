@@ -83,7 +83,7 @@ def test_every_row_sees_its_own_sequence_up_to_itself(seed: int, window: int | N
         key = torch.cat([told.keys[layer, told.start :] for told in sequences])
         value = torch.cat([told.values[layer, told.start :] for told in sequences])
         out = attend(query, key, value, layer=layer, window=window, bias=None)
-        queries = query.split([told.rows for told in sequences])
+        queries = torch.split(query, [told.rows for told in sequences])
         wanted = [
             formula(q, told.keys[layer], told.values[layer], told.start, window, scoring)
             for q, told in zip(queries, sequences, strict=True)

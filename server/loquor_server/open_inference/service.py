@@ -46,7 +46,7 @@ def handlers(
     catalog: Catalog,
     statistics: InferenceStatistics,
     control: ServerControl,
-    generation: Generation = None,  # type: ignore[assignment]
+    generation: Generation,
 ) -> list[grpc.GenericRpcHandler]:
     """What a gRPC server needs to serve the protocol."""
     inference = Inference(catalog, statistics, generation)

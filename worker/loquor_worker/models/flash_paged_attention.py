@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -65,9 +66,19 @@ class Places:
             tables[place, : len(table)] = table
         totals = np.array(batch.totals, dtype=np.int32)
         key_offsets = np.concatenate([[0], np.cumsum(totals)]).astype(np.int32)
-        arrays = batch.slots(), np.array(batch.offsets, dtype=np.int32), totals, key_offsets, tables
-        tensors = [torch.from_numpy(array).to(device, non_blocking=True) for array in arrays]
-        return cls(*tensors, most_rows=batch.longest, most_tokens=max(batch.totals))
+
+        def moved(values: npt.NDArray[Any]) -> Tensor:
+            return torch.from_numpy(values).to(device, non_blocking=True)
+
+        return cls(
+            slots=moved(batch.slots()),
+            offsets=moved(np.array(batch.offsets, dtype=np.int32)),
+            totals=moved(totals),
+            key_offsets=moved(key_offsets),
+            tables=moved(tables),
+            most_rows=batch.longest,
+            most_tokens=max(batch.totals),
+        )
 
 
 class FlashPagedAttention:

@@ -93,10 +93,8 @@ class _Stretch:
         self._block_tokens = batch.block_tokens
         self._scoring = scoring
         blocks = batch.blocks_of(place)
-        side_by_side = blocks[-1] - blocks[0] == len(blocks) - 1 and list(blocks) == list(
-            range(blocks[0], blocks[-1] + 1)
-        )
-        self._first_slot = blocks[0] * batch.block_tokens if side_by_side else None
+        self._first_slot = blocks[0] * batch.block_tokens
+        side_by_side = list(blocks) == list(range(blocks[0], blocks[0] + len(blocks)))
         self._blocks = None if side_by_side else torch.tensor(blocks, device=device)
         self._masks: dict[int | None, Tensor | None] = {}
 
@@ -113,7 +111,7 @@ class _Stretch:
 
     def _gathered(self, cached: Tensor) -> Tensor:
         """[slots, kv heads, head size] as [1, kv heads, tokens, head size]."""
-        if self._first_slot is not None:
+        if self._blocks is None:
             stretch = cached[self._first_slot : self._first_slot + self._total]
         else:
             blocks = cached.view(-1, self._block_tokens, *cached.shape[1:])

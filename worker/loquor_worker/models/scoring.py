@@ -21,7 +21,7 @@ class Scoring:
         added to the scores; None: every row sees every token.
         """
         if self.soft_cap is not None:
-            return self._capped(query, key, value, mask)
+            return self._capped(query, key, value, mask, self.soft_cap)
         grouped = query.shape[1] != key.shape[1]
         return functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, scale=self.scale, enable_gqa=grouped
@@ -34,11 +34,11 @@ class Scoring:
             query, key, value, is_causal=True, scale=self.scale, enable_gqa=grouped
         )
 
-    def _capped(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    def _capped(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, cap: float) -> Tensor:
         count, heads, rows, size = query.shape
         grouped = query.view(count, key.shape[1], -1, rows, size)
         scores = torch.matmul(grouped, key.unsqueeze(2).transpose(-1, -2)).float() * self.scale
-        scores = torch.tanh(scores / self.soft_cap) * self.soft_cap
+        scores = torch.tanh(scores / cap) * cap
         if mask is not None:
             scores += mask.unsqueeze(1) if mask.dim() == 4 else mask
         weights = torch.softmax(scores, dim=-1).to(value.dtype)

@@ -1,0 +1,153 @@
+"""Whatever way tokens are split over pushes, the text is that of all of them, whole character by whole character."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from loquor_server.text_stream import TextStream, token_text
+
+TEXTS = [
+    "Hello, world",
+    "naïve café — “quotes”",
+    "日本語のテキスト",
+    "👩‍👩‍👧 family 🎉🎉",
+    "é̂ combining",
+    "a\n\n  b\t",
+    "ابجد",
+]
+SPECIAL = "<|end|>"
+
+
+def byte_level() -> Tokenizer:
+    """Bytes, and a few words: what GPT-2, Llama 3, Qwen and SmolLM have."""
+    words = [SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet()), "Ġthe", "Hello", "ĠĠ", "caf"]
+    tokenizer = Tokenizer(models.BPE(vocab={word: id for id, word in enumerate(words)}, merges=[]))
+    tokenizer.add_special_tokens([SPECIAL])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def sentence_piece() -> Tokenizer:
+    """Words with a mark where a blank was, and bytes for the rest: what Llama 2, Gemma and Mistral have."""
+    words = [SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "▁Hello", "▁the", ",", "▁wor", "ld", "é", "a"]
+    tokenizer = Tokenizer(models.BPE(vocab={w: i for i, w in enumerate(words)}, merges=[], byte_fallback=True))
+    tokenizer.add_special_tokens([SPECIAL])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return tokenizer
+
+
+BYTES, PIECES = byte_level(), sentence_piece()
+
+
+def shown(stream: TextStream, ids: list[int], sizes: list[int]) -> list[str]:
+    """Pushes of these sizes, again and again, and the rest."""
+    pieces, place, turn = [], 0, 0
+    while place < len(ids) and stream.stop is None:
+        size = sizes[turn % len(sizes)]
+        pieces.append(stream.push(ids[place : place + size]))
+        place, turn = place + size, turn + 1
+    return [*pieces, stream.finish()]
+
+
+SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=6)
+
+
+@given(text=st.text(max_size=40) | st.sampled_from(TEXTS), sizes=SIZES)
+def test_texts_come_whole(text: str, sizes: list[int]) -> None:
+    ids = BYTES.encode(text).ids
+    pieces = shown(TextStream(BYTES, [], []), ids, sizes)
+    assert "".join(pieces) == text
+    assert "\ufffd" in text or not any("\ufffd" in piece for piece in pieces)
+
+
+@given(ids=st.lists(st.integers(0, BYTES.get_vocab_size() - 1), max_size=60), sizes=SIZES)
+def test_any_bytes_are_decoded_as_all_at_once(ids: list[int], sizes: list[int]) -> None:
+    assert "".join(shown(TextStream(BYTES, [], []), ids, sizes)) == BYTES.decode(ids)
+
+
+@given(
+    prompt=st.lists(st.integers(257, 264), max_size=9),
+    # Words and whole characters: a decoder that falls back on bytes breaks a whole run of them for a broken one.
+    words=st.lists(st.integers(257, 264).map(lambda id: [id]) | st.just([0xC3 + 1, 0xA9 + 1]), max_size=40),
+    sizes=SIZES,
+)
+def test_a_text_goes_on_where_the_prompt_ended(prompt: list[int], words: list[list[int]], sizes: list[int]) -> None:
+    ids = [id for word in words for id in word]
+    before, whole = PIECES.decode(prompt), PIECES.decode(prompt + ids)
+    assert before + "".join(shown(TextStream(PIECES, prompt, []), ids, sizes)) == whole
+
+
+def test_a_word_after_a_prompt_keeps_its_blank() -> None:
+    hello, the = (PIECES.get_vocab()[word] for word in ("▁Hello", "▁the"))
+    assert TextStream(PIECES, [hello], []).push([the]) == " the"
+    assert TextStream(PIECES, [], []).push([the]) == "the"
+
+
+def test_special_tokens_are_left_out() -> None:
+    stream = TextStream(BYTES, [0], [])
+    assert stream.push([0, *BYTES.encode("ab").ids, 0]) == "ab"
+    assert token_text(BYTES, 0) == SPECIAL
+
+
+def test_broken_characters_are_shown_at_the_end_and_hold_up_nothing_for_long() -> None:
+    (first, *_) = BYTES.encode("é").ids
+    stream = TextStream(BYTES, [], [])
+    assert stream.push([first]) == ""
+    assert stream.finish() == "\ufffd"
+    stream = TextStream(BYTES, [], [])
+    assert sum(len(stream.push([first])) for _ in range(40)) > 25
+
+
+def reference(text: str, stops: list[str]) -> str:
+    """Character by character, the first moment at which some stop string is complete."""
+    for end in range(1, len(text) + 1):
+        places = [end - len(stop) for stop in stops if text[:end].endswith(stop)]
+        if places:
+            return text[: min(places)]
+    return text
+
+
+LETTERS = st.text("ab—", min_size=1, max_size=5)
+
+
+@given(text=st.text("ab—", max_size=30), stops=st.lists(LETTERS, min_size=1, max_size=4), sizes=SIZES)
+def test_a_stop_string_ends_the_text_and_no_part_of_it_is_shown(text: str, stops: list[str], sizes: list[int]) -> None:
+    stream = TextStream(BYTES, [], stops)
+    pieces = shown(stream, BYTES.encode(text).ids, sizes)
+    wanted = reference(text, stops)
+    assert "".join(pieces) == wanted
+    assert (stream.stop is not None) == (wanted != text or any(text.endswith(s) and wanted + s == text for s in stops))
+    assert stream.stop is None or text.startswith(wanted + stream.stop)
+
+
+def test_what_may_be_a_stop_is_held_back_until_it_is_none() -> None:
+    stream = TextStream(BYTES, [], ["END."])
+    assert [stream.push(BYTES.encode(part).ids) for part in ("a E", "N", "D", " b")] == ["a ", "", "", "END b"]
+    assert stream.push(BYTES.encode("EN").ids) == ""
+    assert stream.finish() == "EN"
+    assert stream.stop is None
+
+
+@pytest.mark.parametrize("sizes", [[1], [2], [7]])
+def test_no_stop_counts_before_the_least_tokens(sizes: list[int]) -> None:
+    ids = BYTES.encode("xxaxbxcx").ids
+    stream = TextStream(BYTES, [], ["x"], min_tokens=4)
+    assert "".join(shown(stream, ids, sizes)) == "xxaxb"
+    assert stream.stop == "x"
+
+
+def test_the_real_tokenizer(models: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(models / "smollm2" / "1" / "tokenizer.json"))
+    dice = random.Random(1)
+    for text in TEXTS:
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert "".join(shown(TextStream(tokenizer, ids[:3], []), ids, [1])) == text
+    noise = [dice.randrange(tokenizer.get_vocab_size()) for _ in range(400)]
+    assert "".join(shown(TextStream(tokenizer, [], []), noise, [1, 3])) == tokenizer.decode(noise)
