@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tests.conftest import RunningServer
 
 SERVICES = {
-    "loquor.v1.LanguageService": 6,
+    "loquor.v1.LanguageService": 8,
     "loquor.v1.TensorService": 1,
     "loquor.v1.ModelService": 4,
     "inference.GRPCInferenceService": 20,
