@@ -11,7 +11,7 @@ from benchmarks.service import ROOT
 
 def answer(command: Sequence[str], told: Mapping[str, Any]) -> Any:
     """The last line of what it prints. Raises `CalledProcessError` if it fails."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
     done = subprocess.run(
         command, cwd=ROOT, input=json.dumps(told), text=True, stdout=subprocess.PIPE, check=True, env=environment
     )

@@ -27,7 +27,9 @@ def load(told: Told) -> Any:
     torch.set_num_threads(1)
     attention = told.get("attention", "sdpa")
     dtype = getattr(torch, told["dtype"])
-    return AutoModelForCausalLM.from_pretrained(told["model"], dtype=dtype, attn_implementation=attention).eval()
+    model = AutoModelForCausalLM.from_pretrained(told["model"], dtype=dtype, attn_implementation=attention).eval()
+    model.generation_config = GenerationConfig(do_sample=False, pad_token_id=_PAD)  # else it fills in end tokens
+    return model
 
 
 def static(model: Any, told: Told) -> Told:
@@ -82,15 +84,9 @@ def _generate(model: Any, prompts: list[list[int]], max_tokens: int) -> list[lis
     longest = max(map(len, prompts))
     ids = torch.tensor([[_PAD] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    config = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=max_tokens,
-        min_new_tokens=max_tokens,
-        pad_token_id=_PAD,
-        eos_token_id=None,
-        bos_token_id=None,
-    )
-    written = model.generate(ids, attention_mask=mask, generation_config=config)
+    written = model.generate(ids, attention_mask=mask, max_new_tokens=max_tokens)
+    if written.shape[1] != longest + max_tokens:
+        raise RuntimeError(f"it stopped after {written.shape[1] - longest} tokens of {max_tokens}")
     rows: list[list[int]] = written[:, longest:].tolist()
     return rows
 

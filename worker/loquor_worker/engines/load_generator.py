@@ -90,11 +90,12 @@ def language_model(
     tokens = settings.kv_block_tokens or defaults.block_tokens
     attention = CachedAttention(choose_paged(assembly.config, assembly.device, assembly.dtype, tokens))
     transformer, head = assembly.language_model(attention)
-    for module in (transformer, head):
-        if in_int8:
-            int8.quantize(module)
-        else:
-            assembly.pack(module)
+    if in_int8:
+        int8.quantize(transformer)
+        int8.quantize(head)
+    else:
+        assembly.pack(transformer)
+        assembly.pack(head, keeps_plain=assembly.config.tied_head)
     attention.cache = _cache(assembly, settings, defaults)
     return LanguageModel(transformer, head, attention)
 

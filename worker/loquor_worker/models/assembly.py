@@ -83,10 +83,10 @@ class Assembly:
         self._fill(head, {"output": (family_of(self.file).language_head,)})
         return transformer, head
 
-    def pack(self, module: nn.Module) -> None:
-        """Lay the projections of a module out for the device. For inference alone."""
+    def pack(self, module: nn.Module, *, keeps_plain: bool = False) -> None:
+        """Lay the projections of a module out for the device, as `onednn.pack`. For inference alone."""
         if self.device.type == "cpu" and onednn.is_available(self.dtype):
-            onednn.pack(module)
+            onednn.pack(module, keeps_plain=keeps_plain)
 
     def _plain_transformer(self, attention: Attention) -> Transformer:
         family, layers = family_of(self.file), self.config.layers

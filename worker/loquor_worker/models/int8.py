@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loquor_worker.engines import LoadError
-from loquor_worker.models.parts import ACTIVATIONS, Linear
+from loquor_worker.models.parts import ACTIVATIONS, Linear, Part
 
 ENGINE = "fbgemm"
 _LARGEST = 127
@@ -41,7 +41,7 @@ def _quantize(module: nn.Module, rows: "_Rows") -> None:
             _quantize(child, rows)
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(Part):
     """Does about what the projection did that it was made of, on float32 rows.
 
     The operator rounds all rows by the range of all of them. So each row is divided by its largest element, and two

@@ -34,6 +34,12 @@ class KvCache:
         """Keys and values of one layer, each [slots, kv heads, head size]."""
         return self._by_layer[layer]
 
+    def stretch(self, block: int, tokens: int) -> list[tuple[Tensor, Tensor]]:
+        """Of every layer, views of the keys and values of so many tokens from a block on: [1, heads, tokens, size]."""
+        slots = slice(block * self.block_tokens, block * self.block_tokens + tokens)
+        keys, values = (whole[:, slots].transpose(1, 2).unsqueeze(1).unbind() for whole in (self._keys, self._values))
+        return list(zip(keys, values, strict=True))
+
     def store(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Write rows, each [rows, kv heads, head size], into their slots [rows]."""
         cached_keys, cached_values = self._by_layer[layer]

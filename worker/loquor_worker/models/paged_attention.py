@@ -24,15 +24,14 @@ class PagedAttention:
     def __init__(self, batch: PagedBatch, device: torch.device, cache: KvCache, scoring: Scoring) -> None:
         self._cache = cache
         self._slots = torch.from_numpy(batch.slots()).to(device, non_blocking=True)
-        self._shares = [_share(batch, first, last, device, scoring) for first, last in _shares(batch)]
+        self._shares = [_share(batch, first, last, device, cache, scoring) for first, last in _shares(batch)]
 
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, *, layer: int, window: int | None, bias: Tensor | None
     ) -> Tensor:
         """Of query [rows, heads, head size], key and value [rows, kv heads, head size] make the query's shape."""
         self._cache.store(layer, self._slots, key, value)
-        keys, values = self._cache.layer(layer)
-        parts = [share.attend(query, key, value, keys, values, window) for share in self._shares]
+        parts = [share.attend(query, key, value, layer, window) for share in self._shares]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -53,14 +52,14 @@ def _fit_together(batch: PagedBatch, first: int, place: int) -> bool:
 
 
 def _share(
-    batch: PagedBatch, first: int, last: int, device: torch.device, scoring: Scoring
+    batch: PagedBatch, first: int, last: int, device: torch.device, cache: KvCache, scoring: Scoring
 ) -> "_Prompt | _Stretch | _Padded":
     rows = slice(batch.offsets[first], batch.offsets[last])
     if last - first > 1:
-        return _Padded(batch, first, last, rows, device, scoring)
+        return _Padded(batch, first, last, rows, device, cache, scoring)
     if batch.starts[first] == 0:
         return _Prompt(rows, device, scoring)
-    return _Stretch(batch, first, rows, device, scoring)
+    return _Stretch(batch, first, rows, device, cache, scoring)
 
 
 class _Prompt:
@@ -71,9 +70,7 @@ class _Prompt:
         self._mask = partial(_band, 0, rows.stop - rows.start, device)
         self._scoring = scoring
 
-    def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, _keys: Tensor, _values: Tensor, window: int | None
-    ) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, _layer: int, window: int | None) -> Tensor:
         q, k, v = (x[self._rows].transpose(0, 1).unsqueeze(0) for x in (query, key, value))
         length = q.shape[2]
         plain = window is None or window >= length - 1
@@ -87,22 +84,22 @@ class _Prompt:
 class _Stretch:
     """Rows of one sequence after others of it: a view of its blocks where they lie side by side, else a copy."""
 
-    def __init__(self, batch: PagedBatch, place: int, rows: slice, device: torch.device, scoring: Scoring) -> None:
+    def __init__(
+        self, batch: PagedBatch, place: int, rows: slice, device: torch.device, cache: KvCache, scoring: Scoring
+    ) -> None:
         self._rows = rows
         self._start, self._total = batch.starts[place], batch.totals[place]
-        self._block_tokens = batch.block_tokens
+        self._cache = cache
         self._scoring = scoring
         blocks = batch.blocks_of(place)
-        self._first_slot = blocks[0] * batch.block_tokens
         side_by_side = list(blocks) == list(range(blocks[0], blocks[0] + len(blocks)))
-        self._blocks = None if side_by_side else torch.tensor(blocks, device=device)
+        self._views = cache.stretch(blocks[0], self._total) if side_by_side else None
+        self._blocks = torch.tensor(blocks, device=device)
         self._masks: dict[int | None, Tensor | None] = {}
 
-    def attend(
-        self, query: Tensor, _key: Tensor, _value: Tensor, keys: Tensor, values: Tensor, window: int | None
-    ) -> Tensor:
+    def attend(self, query: Tensor, _key: Tensor, _value: Tensor, layer: int, window: int | None) -> Tensor:
         q = query[self._rows]
-        k, v = self._gathered(keys), self._gathered(values)
+        k, v = self._views[layer] if self._views is not None else map(self._gathered, self._cache.layer(layer))
         if q.shape[0] == 1:
             q = q.view(1, k.shape[1], -1, q.shape[2])
             return self._scoring.attend(q, k, v, self._mask(window, query)).view(1, -1, q.shape[3])
@@ -111,11 +108,8 @@ class _Stretch:
 
     def _gathered(self, cached: Tensor) -> Tensor:
         """[slots, kv heads, head size] as [1, kv heads, tokens, head size]."""
-        if self._blocks is None:
-            stretch = cached[self._first_slot : self._first_slot + self._total]
-        else:
-            blocks = cached.view(-1, self._block_tokens, *cached.shape[1:])
-            stretch = blocks.index_select(0, self._blocks).flatten(0, 1)[: self._total]
+        blocks = cached.view(-1, self._cache.block_tokens, *cached.shape[1:])
+        stretch = blocks.index_select(0, self._blocks).flatten(0, 1)[: self._total]
         return stretch.transpose(0, 1).unsqueeze(0)
 
     def _mask(self, window: int | None, like: Tensor) -> Tensor | None:
@@ -130,8 +124,16 @@ class _Padded:
     """One row of each of several sequences: their blocks copied side by side, padded to the longest, in one call."""
 
     def __init__(
-        self, batch: PagedBatch, first: int, last: int, rows: slice, device: torch.device, scoring: Scoring
+        self,
+        batch: PagedBatch,
+        first: int,
+        last: int,
+        rows: slice,
+        device: torch.device,
+        cache: KvCache,
+        scoring: Scoring,
     ) -> None:
+        self._cache = cache
         self._rows = rows
         self._scoring = scoring
         self._block_tokens = batch.block_tokens
@@ -143,11 +145,9 @@ class _Padded:
         self._totals = torch.tensor(batch.totals[first:last]).to(device, non_blocking=True)
         self._masks: dict[int | None, Tensor] = {}
 
-    def attend(
-        self, query: Tensor, _key: Tensor, _value: Tensor, keys: Tensor, values: Tensor, window: int | None
-    ) -> Tensor:
+    def attend(self, query: Tensor, _key: Tensor, _value: Tensor, layer: int, window: int | None) -> Tensor:
         count, head_size = self._shape[0], query.shape[2]
-        k, v = self._gathered(keys), self._gathered(values)
+        k, v = map(self._gathered, self._cache.layer(layer))
         # The heads of one group stand where the rows of a longer query would: no key is repeated.
         q = query[self._rows].reshape(count, k.shape[1], -1, head_size)
         return self._scoring.attend(q, k, v, self._mask(window, query.dtype)).reshape(count, -1, head_size)
