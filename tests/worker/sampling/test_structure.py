@@ -157,6 +157,21 @@ def test_whatever_the_logits_say_the_expression_matches_the_whole(
     assert ended > 40
 
 
+def test_what_a_schema_says_of_numbers_is_kept(compiler: StructureCompiler, tokenizer: Tokenizer) -> None:
+    for number, is_kept in ((70, True), (71, False), (7, True), (-7, False)):
+        matcher = compiler.compile(schema(type="integer", multipleOf=7, minimum=0))
+        matcher.accept(tokenizer.encode(str(number)).ids)
+        assert (matcher.failure is None and matcher.may_end) == is_kept
+
+
+def test_space_in_a_document_has_an_end(compiler: StructureCompiler, tokenizer: Tokenizer) -> None:
+    space = id_of(tokenizer, "Ġ")
+    matcher = compiler.compile(schema(type="array", items={"type": "boolean"}, minItems=1))
+    matcher.accept([id_of(tokenizer, "[")])
+    assert [matcher.try_accept(space) for _ in range(21)] == [True] * 20 + [False]
+    assert matcher.try_accept(id_of(tokenizer, "true"))
+
+
 def test_many_structures_in_one_step_do_not_meet(sampler: Sampler, size: int, tokenizer: Tokenizer) -> None:
     patterns = ["[ab]{9}", "[0-9]{9}", "(red){9}", "[x-z]{9}"]
     writers = [Writer(sampler, size, regex(pattern), seed=seed) for seed, pattern in enumerate(patterns * 3)]
