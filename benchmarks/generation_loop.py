@@ -77,7 +77,8 @@ def submission_of(index: int, request: Request) -> Submission:
 def main() -> None:
     told = json.load(sys.stdin)
     torch.set_num_threads(1)
-    work = load_generator(Path(told["model"]), device="cpu", dtype=told["dtype"], settings=GeneratorSettings())
+    settings = GeneratorSettings(max_running_sequences=1 if told["callers"] == 1 else 0)
+    work = load_generator(Path(told["model"]), device="cpu", dtype=told["dtype"], settings=settings)
     work.warm()
     for name in ("warm_requests", "requests"):
         loop = GenerationLoop(work, [Request(**request) for request in told[name]])

@@ -25,11 +25,11 @@ _PEER = "benchmarks/peers/transformers_generation.py"
 _DELTA_MESSAGES = slice(1, -1)
 
 
-def serve(dtype: str) -> Service:
-    """`loquor serve` with this model on one worker of one thread."""
+def serve(dtype: str, *, running: int = 0) -> Service:
+    """`loquor serve` with this model on one worker of one thread; `running` sequences side by side, 0 as it likes."""
     settings = CACHE / f"{NAME}-{dtype}.toml"
     settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(f'[models.{NAME}]\ndtype = "{dtype}"\n')
+    settings.write_text(f'[models.{NAME}]\ndtype = "{dtype}"\nmax_batch_requests = {running}\n')
     return loquor("--config", str(settings), "--models", NAME, repository=REPOSITORY)
 
 

@@ -93,7 +93,7 @@ def language_model(
     if in_int8:
         int8.quantize(transformer)
         int8.quantize(head)
-    else:
+    elif settings.max_running_sequences != 1:  # a single row reads plain weights faster
         assembly.pack(transformer)
         assembly.pack(head, keeps_plain=assembly.config.tied_head)
     attention.cache = _cache(assembly, settings, defaults)
