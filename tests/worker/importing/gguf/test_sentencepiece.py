@@ -107,3 +107,11 @@ def test_a_prefix_and_an_end_where_they_are_asked_for(
     assert ids[0] != 1
     assert ids[-1] == 2
     assert AutoTokenizer.from_pretrained(folder)("the cat").input_ids == ids
+
+
+def test_a_vocabulary_made_to_merge_without_end(
+    written: Callable[..., Path], converted: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loquor_worker.importing.gguf.sentencepiece._MAX_MERGES", 50)
+    with pytest.raises(ConversionFailed, match=r"tokenizer\.ggml\.tokens: make more than 50 pairs that merge"):
+        converted(written(settings={**NONE, **pieces()}))

@@ -4,13 +4,17 @@ A file has a score for each token and no merges: two tokens merge into a third, 
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from loquor_worker.importing.gguf.metadata import Metadata
 from loquor_worker.importing.gguf.vocabulary import Kind, Vocabulary
 
+_TOKENS = "tokenizer.ggml.tokens"
 _SCORES, _PREFIX = "tokenizer.ggml.scores", "tokenizer.ggml.add_space_prefix"
 _BLANK = "▁"
+# Gemma's vocabulary, the largest, makes half a million.
+_MAX_MERGES = 1 << 21
 _MERGED = (Kind.NORMAL, Kind.USER_DEFINED, Kind.UNUSED)
 # Their scores are not in the order of their merges, the tokens are.
 _ORDERED = ("gemma", "gemma2", "gemma3")
@@ -27,7 +31,7 @@ def build(vocabulary: Vocabulary) -> Any:
     tokenizer = Tokenizer(
         models.BPE(
             vocab={token: index for index, token in enumerate(tokens)},
-            merges=_merges(tokens, vocabulary.kinds, scores),
+            merges=_merges(vocabulary, tokens, scores),
             unk_token=None if unknown is None else tokens[unknown],
             fuse_unk=True,
             byte_fallback=True,
@@ -62,10 +66,14 @@ def _scores(metadata: Metadata, tokens: int) -> Sequence[float]:
     return scores
 
 
-def _merges(tokens: list[str], kinds: Sequence[int], scores: Sequence[float]) -> list[tuple[str, str]]:
+def _merges(vocabulary: Vocabulary, tokens: list[str], scores: Sequence[float]) -> list[tuple[str, str]]:
     """All pairs of tokens that make a third, best score first; of the same score, the shortest left one first."""
+    kinds = vocabulary.kinds
     ids = {token: index for index, token in enumerate(tokens) if kinds[index] in _MERGED}
-    found = [(-scores[index], pair) for token, index in ids.items() for pair in _pairs(token, ids)]
+    pairs = ((-scores[index], pair) for token, index in ids.items() for pair in _pairs(token, ids))
+    found = list(islice(pairs, _MAX_MERGES + 1))
+    if len(found) > _MAX_MERGES:
+        raise vocabulary.metadata.refuse(_TOKENS, f"make more than {_MAX_MERGES} pairs that merge")
     found.sort(key=lambda merge: merge[0])
     return [pair for _, pair in found]
 
