@@ -17,11 +17,12 @@ def python_with(name: str, requirements: Sequence[str], build: Mapping[str, str]
     folder = CACHE / name
     python = folder / "bin" / "python"
     done = folder / "requirements.txt"
-    wanted = "\n".join(requirements)
+    variables = dict(build or {})
+    wanted = "\n".join([*requirements, *(f"{name}={value}" for name, value in variables.items())])
     if not done.exists() or done.read_text() != wanted:
         print(f"installing {', '.join(requirements)} into {folder}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         command = [str(python), "-m", "pip", "install", "--quiet", *requirements]
-        subprocess.run(command, check=True, env={**os.environ, **(build or {})})
+        subprocess.run(command, check=True, env=os.environ | variables)
         done.write_text(wanted)
     return python

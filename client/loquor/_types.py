@@ -5,6 +5,7 @@ stay out of every `repr`, so that a logged result says nothing of its content.
 """
 
 import sys
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class Answers(Sequence[T]):
 
     __slots__ = ()
 
-    def _answers(self) -> tuple[T, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def _answers(self) -> tuple[T, ...]: ...
 
     def __len__(self) -> int:
         return len(self._answers())

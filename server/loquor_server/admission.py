@@ -74,6 +74,13 @@ class Admission:
             self.requests -= requests
             self.tokens -= tokens
 
+    def check_requests(self, requests: int) -> None:
+        """Raises `InvalidArgument` if so many could never be admitted at once."""
+        if requests > self.most_requests:
+            raise InvalidArgument(
+                "request", f"holds {requests} texts, the queue takes {self.most_requests} at the most"
+            )
+
     def note_answer(self, tokens: int, *, queued: bool) -> None:
         """Note an answer of a worker; `queued` is whether requests still wait that no worker has room for."""
         self._pace.note(tokens, time.monotonic(), queued=queued)
@@ -85,10 +92,7 @@ class Admission:
 
     def _check(self, caller: Caller, requests: int, tokens: int, *, estimates: bool) -> None:
         caller.check_deadline()
-        if requests > self.most_requests:
-            raise InvalidArgument(
-                "request", f"holds {requests} texts, the queue takes {self.most_requests} at the most"
-            )
+        self.check_requests(requests)
         if tokens > self.most_tokens:
             raise InvalidArgument("request", f"holds {tokens} tokens, the queue takes {self.most_tokens} at the most")
         wait = self.expected_wait_seconds()

@@ -14,14 +14,15 @@ from loquor_server import errors
 from loquor_server.caller import Caller
 from loquor_server.catalog import Catalog
 from loquor_server.prompts import prompts_of
-from loquor_server.sampling_params import choices_of, sampling_of
+from loquor_server.sampling_params import choices_of, sampling_of, seed_of, set_lengths
 from loquor_server.served_model import Part, ServedModel
 from loquor_server.text_inference import check_count, check_task, tokenizer_of
 from loquor_server.writing import Writing
 from loquor_server.written_text import Choice, WrittenText
 
 _MOST_SALT_BYTES = 128
-
+# What is the caller's and no input's: it ends the whole call.
+_ENDS_ALL = (errors.DeadlineExceeded, errors.SlowReader)
 
 Event = api.GenerateResponse | errors.RequestError
 
@@ -37,26 +38,24 @@ class GenerationService:
     ) -> AsyncGenerator[api.GenerateResponse, None]:
         """Raises `RequestError`, also once events have been given."""
         model = self._find(request)
-        with model.in_use():
-            run = _Run(model, caller, request.cache_salt)
-            async with aclosing(run.events([request.input], ["input"], request.sampling)) as events:
-                async for _, event in events:
-                    if isinstance(event, errors.RequestError):
-                        raise event
-                    yield event
+        run = _Run(model, caller, request.cache_salt, request.sampling)
+        async with aclosing(run.events([request.input], ["input"])) as events:
+            async for _, event in events:
+                if isinstance(event, errors.RequestError):
+                    raise event
+                yield event
 
     async def generate_batch(
         self, request: api.GenerateBatchRequest, caller: Caller
     ) -> AsyncGenerator[api.GenerateBatchResponse, None]:
-        """Raises `RequestError` for what refuses all; what fails later fails its input alone."""
+        """Raises `RequestError` for what refuses or ends all; what fails otherwise fails its input alone."""
         model = self._find(request)
         check_count(len(request.inputs), model, "inputs")
         fields = [f"inputs[{index}]" for index in range(len(request.inputs))]
-        with model.in_use():
-            run = _Run(model, caller, request.cache_salt)
-            async with aclosing(run.events(request.inputs, fields, request.sampling)) as events:
-                async for index, event in events:
-                    yield _batched(index, event)
+        run = _Run(model, caller, request.cache_salt, request.sampling)
+        async with aclosing(run.events(request.inputs, fields)) as events:
+            async for index, event in events:
+                yield _batched(index, event)
 
     def _find(self, request: api.GenerateRequest | api.GenerateBatchRequest) -> ServedModel:
         if not request.model:
@@ -78,53 +77,47 @@ def _batched(index: int, event: Event) -> api.GenerateBatchResponse:
 class _Run:
     """One request, from its inputs to the last event."""
 
-    def __init__(self, model: ServedModel, caller: Caller, cache_salt: str) -> None:
+    def __init__(
+        self, model: ServedModel, caller: Caller, cache_salt: str, sampling: generation_pb2.SamplingParams
+    ) -> None:
         self._model = model
         self._caller = caller
         self._cache_salt = cache_salt.encode()
+        self._sampling = sampling
         self._admitted_at = time.monotonic()
 
     async def events(
-        self,
-        inputs: Sequence[generation_pb2.GenerationInput],
-        fields: Sequence[str],
-        sampling: generation_pb2.SamplingParams,
+        self, inputs: Sequence[generation_pb2.GenerationInput], fields: Sequence[str]
     ) -> AsyncGenerator[tuple[int, Event], None]:
         """Events with the index of their input; an error is the last one of its input. Raises what refuses all."""
-        asked = await self._asked(inputs, fields, sampling)
-        with self._model.writing([self._part(choice, checked) for choice, checked in asked], self._caller) as writing:
+        with self._model.in_use():
+            choices, parts = await self._asked(inputs, fields)
+        with self._model.writing(parts, self._caller) as writing:
             tokenizer = tokenizer_of(self._model).whole
             texts = [
                 WrittenText(self._model, sequence, choice, tokenizer)
-                for sequence, (choice, _) in zip(writing, asked, strict=True)
+                for sequence, choice in zip(writing, choices, strict=True)
             ]
             async with aclosing(_delivered(writing, texts)) as events:
                 async for event in events:
                     yield event
 
     async def _asked(
-        self,
-        inputs: Sequence[generation_pb2.GenerationInput],
-        fields: Sequence[str],
-        sampling: generation_pb2.SamplingParams,
-    ) -> list[tuple[Choice, wire.Sampling]]:
-        """Every choice of every input, and how it is sampled but for the seed."""
-        hello, choices = self._model.hello, choices_of(sampling)
-        prompts = await prompts_of(self._model, inputs, fields)
+        self, inputs: Sequence[generation_pb2.GenerationInput], fields: Sequence[str]
+    ) -> tuple[list[Choice], list[Part]]:
+        """Every choice of every input, and what each asks of the model; the cheapest checks come first."""
+        model, count = self._model, choices_of(self._sampling)
+        model.admission.check_requests(len(inputs) * count)
+        sampling = sampling_of(self._sampling, model.hello.vocabulary_size)
+        prompts = await prompts_of(model, inputs, fields)
         tokenized_at = time.monotonic()
-        asked = []
+        choices = []
         for index, prompt in enumerate(prompts):
-            checked = sampling_of(
-                sampling,
-                prompt_tokens=len(prompt),
-                sequence_tokens=hello.sequence_tokens,
-                vocabulary_size=hello.vocabulary_size,
-            )
-            for choice in range(choices):
-                seed = (checked.seed + choice) % 2**64
-                one = Choice(index, choice, seed, prompt, sampling, self._admitted_at, tokenized_at)
-                asked.append((one, checked))
-        return asked
+            seed = seed_of(self._sampling)
+            for choice in range(count):
+                its_seed = (seed + choice) % 2**64
+                choices.append(Choice(index, choice, its_seed, prompt, self._sampling, self._admitted_at, tokenized_at))
+        return choices, [self._part(choice, sampling) for choice in choices]
 
     def _part(self, choice: Choice, sampling: wire.Sampling) -> Part:
         """It costs all that it may become."""
@@ -134,12 +127,14 @@ class _Run:
             priority=self._caller.priority,
             cache_salt=self._cache_salt,
         )
+        prompt_tokens, sequence_tokens = len(choice.prompt), self._model.hello.sequence_tokens
+        set_lengths(generation.sampling, self._sampling, prompt_tokens=prompt_tokens, sequence_tokens=sequence_tokens)
         generation.sampling.seed = choice.seed
-        return Part(wire.Submission(generation=generation), 1, len(choice.prompt) + sampling.max_tokens)
+        return Part(wire.Submission(generation=generation), 1, prompt_tokens + generation.sampling.max_tokens)
 
 
 async def _delivered(writing: Writing, texts: Sequence[WrittenText]) -> AsyncGenerator[tuple[int, Event], None]:
-    """Whatever is new, as soon as there is somebody to take it, until every text is over."""
+    """Whatever is new, as soon as there is somebody to take it, until every text is over. Raises what ends all."""
     begun: set[int] = set()
     while not all(text.is_over for text in texts):
         for place in await writing.news():
@@ -153,9 +148,11 @@ async def _delivered(writing: Writing, texts: Sequence[WrittenText]) -> AsyncGen
                 yield index, event
             if text.is_over:
                 text.sequence.close()
-            elif text.sequence.failure is not None:
+            elif (failure := text.sequence.failure) is not None:
+                if isinstance(failure, _ENDS_ALL):
+                    raise failure
                 _close_input(texts, index)
-                yield index, text.sequence.failure
+                yield index, failure
 
 
 def _close_input(texts: Sequence[WrittenText], index: int) -> None:

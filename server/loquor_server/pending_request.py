@@ -99,7 +99,8 @@ class Call:
 class PendingRequest:
     """One part of a call. `lost_workers` counts the workers that were lost with it under way.
 
-    `handed_at` is when a replica took it last, on the clock of `time.monotonic`.
+    `handed_at` is when a replica took it last, on the clock of `time.monotonic`, and `heard` whether that one's worker
+    has given something of it.
     """
 
     call: Waiting
@@ -109,6 +110,7 @@ class PendingRequest:
     tokens: int
     lost_workers: int = 0
     handed_at: float = 0.0
+    heard: bool = False
 
     @property
     def ended(self) -> bool:

@@ -20,14 +20,15 @@ async def _prompt_of(model: ServedModel, one: GenerationInput, field: str) -> li
     if kind is None:
         raise errors.InvalidArgument(field, "must have a prompt, a chat or prompt_tokens")
     if kind == "prompt_tokens":
-        return _checked(list(one.prompt_tokens.ids), model, f"{field}.prompt_tokens")
+        return _checked(one.prompt_tokens.ids, model, f"{field}.prompt_tokens")
     if kind == "prompt":
         return await _encoded(model, one.prompt, f"{field}.prompt", special=True)
     templates = model.chat_templates
     if templates is None:
         raise errors.InvalidArgument(f"{field}.chat", f"model {model.name!r} has no chat template")
-    characters = sum(len(message.content) for message in one.chat.messages)
-    text = await tokenizer_of(model).work(characters, lambda: templates.render(one.chat, f"{field}.chat"))
+    # Messages are counted where they are rendered; until then nobody looks at each.
+    size = one.chat.ByteSize()
+    text = await tokenizer_of(model).work(size, lambda: templates.render(one.chat, f"{field}.chat"))
     return await _encoded(model, text, f"{field}.chat", special=False)
 
 
@@ -43,7 +44,7 @@ async def _encoded(model: ServedModel, text: str, field: str, *, special: bool) 
     return list(encoding.ids)
 
 
-def _checked(ids: list[int], model: ServedModel, field: str) -> list[int]:
+def _checked(ids: Sequence[int], model: ServedModel, field: str) -> list[int]:
     hello = model.hello
     if not ids:
         raise errors.InvalidArgument(f"{field}.ids", "must not be empty")
@@ -52,4 +53,4 @@ def _checked(ids: list[int], model: ServedModel, field: str) -> list[int]:
         raise errors.InvalidArgument(f"{field}.ids", reason)
     if max(ids) >= hello.vocabulary_size:
         raise errors.InvalidArgument(f"{field}.ids", f"holds an id beyond the vocabulary of {hello.vocabulary_size}")
-    return ids
+    return list(ids)

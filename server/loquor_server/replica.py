@@ -127,7 +127,7 @@ class Replica:
             return False
         if not self.running:
             return True
-        if pending.lost_workers or self.running.alone:
+        if self.running.alone or (pending.lost_workers and self.running.silent):
             return False
         return len(self.running) < self._room.submissions and self.running.tokens + pending.tokens <= self._room.tokens
 
@@ -251,11 +251,10 @@ class Replica:
 
     def _pass_on(self, result: wire.Result) -> None:
         """Tokens of a sequence that goes on, or its last ones."""
-        pending = self.running.get(result.id)
+        pending = self.running.hear(result.id)
         if pending is None:
             return
         pending.call.take(result.tokens, pending.handed_at - pending.call.queued_at + result.wait_seconds)
-        self.running.alone = False  # a prompt that does no harm is not kept apart for the length of its text
         if result.tokens.finish:
             self.running.release(result.id)
         elif pending.ended:

@@ -30,28 +30,23 @@ _DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "repetition_penalty": 1.0}
 
 
 def choices_of(params: SamplingParams) -> int:
-    """How many texts are asked for. Raises `InvalidArgument`."""
+    """How many texts are asked for of each input. Raises `InvalidArgument`."""
     choices = params.n if params.HasField("n") else 1
     if not 1 <= choices <= _MOST_CHOICES:
         raise _refuse("n", f"takes 1 to {_MOST_CHOICES}")
     return choices
 
 
-def sampling_of(
-    params: SamplingParams, *, prompt_tokens: int, sequence_tokens: int, vocabulary_size: int
-) -> wire.Sampling:
-    """Every value of one sequence whose prompt has so many tokens. Raises `InvalidArgument`."""
-    sampling = wire.Sampling(
-        max_tokens=_max_tokens(params, sequence_tokens - prompt_tokens, prompt_tokens),
-        top_k=params.top_k,
-        ignore_eos=params.ignore_eos,
-        seed=params.seed if params.HasField("seed") else random.getrandbits(63),
-    )
+def seed_of(params: SamplingParams) -> int:
+    """The one of choice 0."""
+    return params.seed if params.HasField("seed") else random.getrandbits(63)
+
+
+def sampling_of(params: SamplingParams, vocabulary_size: int) -> wire.Sampling:
+    """What is the same for every sequence of a request: all but lengths and seed. Raises `InvalidArgument`."""
+    sampling = wire.Sampling(top_k=params.top_k, ignore_eos=params.ignore_eos)
     for name in _RANGES:
         setattr(sampling, name, _number(params, name))
-    if params.min_tokens > sampling.max_tokens:
-        raise _refuse("min_tokens", f"is more than the {sampling.max_tokens} tokens that are written at the most")
-    sampling.min_tokens = params.min_tokens
     if params.HasField("logprobs"):
         if params.logprobs > _MOST_LOGPROBS:
             raise _refuse("logprobs", f"takes 0 to {_MOST_LOGPROBS}")
@@ -60,6 +55,14 @@ def sampling_of(
     _add_ids(params, sampling, vocabulary_size)
     _add_structure(params, sampling)
     return sampling
+
+
+def set_lengths(sampling: wire.Sampling, params: SamplingParams, *, prompt_tokens: int, sequence_tokens: int) -> None:
+    """Of one sequence whose prompt has so many tokens. Raises `InvalidArgument`."""
+    sampling.max_tokens = _max_tokens(params, sequence_tokens - prompt_tokens, prompt_tokens)
+    if params.min_tokens > sampling.max_tokens:
+        raise _refuse("min_tokens", f"is more than the {sampling.max_tokens} tokens that are written at the most")
+    sampling.min_tokens = params.min_tokens
 
 
 def _max_tokens(params: SamplingParams, room: int, prompt_tokens: int) -> int:

@@ -6,7 +6,7 @@ public protocols nor processes.
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -135,12 +135,16 @@ class ServedModel:
     def writing(self, parts: Sequence[Part], caller: Caller) -> Iterator[Writing]:
         """Have a sequence written on for each part. What has not ended when the block is left is cancelled.
 
-        Raises the error that refuses the request; what fails later, the sequences say.
+        The permit is given back, and a drain waits no longer, once all have ended: a caller who does not read what was
+        written keeps nobody else from the model. Raises the error that refuses the request; what fails later, the
+        sequences say.
         """
         self._check_serving()
         rows, tokens = sum(part.rows for part in parts), sum(part.tokens for part in parts)
-        with self.in_use(), self.admission.permit(caller, rows, tokens, estimates=False):
-            writing = Writing(caller, len(parts), self._read_limits)
+        with ExitStack() as held:
+            held.enter_context(self.in_use())
+            held.enter_context(self.admission.permit(caller, rows, tokens, estimates=False))
+            writing = Writing(caller, len(parts), self._read_limits, held.close)
             pending = [
                 PendingRequest(sequence, 0, part.submission, part.rows, part.tokens)
                 for sequence, part in zip(writing, parts, strict=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
-_CONTEXT_TOKENS = 5
+_CONTEXT_TOKENS, _MOST_CONTEXT = 5, 32
 # A character has four bytes at the most, a byte is a token at the most: what is not whole after these never will be.
 _MOST_UNFINISHED, _LAST_UNFINISHED = 8, 3
 _BROKEN = "\ufffd"
@@ -25,6 +25,8 @@ class TextStream:
         self.stop: str | None = None
         self._decoder = _Decoder(tokenizer, prompt)
         self._stops = tuple(stop)
+        self._first_letters = {one[0] for one in stop}
+        self._longest = max(map(len, stop), default=0)
         self._tokens_to_stops = min_tokens if stop else 0
         self._held = ""
 
@@ -51,9 +53,9 @@ class TextStream:
         if found is not None:
             place, self.stop = found
             return text[:place]
-        kept = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._held = text[len(text) - kept :]
-        return text[: len(text) - kept]
+        place = self._first_beginning(text)
+        self._held = text[place:]
+        return text[:place]
 
     def _first_stop(self, text: str) -> tuple[int, str] | None:
         """Where it starts, and which it is."""
@@ -63,13 +65,18 @@ class TextStream:
         _, place, stop = min(found)
         return place, stop
 
+    def _first_beginning(self, text: str) -> int:
+        """Where the longest end of the text begins that a stop string begins with.
 
-def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of the text that a stop string begins with."""
-    for length in range(min(len(stop) - 1, len(text)), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
-    return 0
+        It is sought forwards: what is held begins there as a rule, and a place that was passed over is shown and never
+        looked at again.
+        """
+        for place in range(max(0, len(text) - self._longest + 1), len(text)):
+            if text[place] in self._first_letters:
+                end = text[place:]
+                if any(stop.startswith(end) for stop in self._stops):
+                    return place
+        return len(text)
 
 
 class _Decoder:
@@ -77,9 +84,16 @@ class _Decoder:
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int]) -> None:
         self._decode = tokenizer.decode
-        self._ids = list(prompt[-_CONTEXT_TOKENS:])  # the context, then what has not been shown
+        self._ids = self._end_of(prompt)  # the context, then what has not been shown
         self._context = len(self._ids)
         self._context_text = self._decode(self._ids)
+
+    def _end_of(self, prompt: Sequence[int]) -> list[int]:
+        """A few tokens that begin with a whole character, as decoders that fall back on bytes need it."""
+        for tokens in range(_CONTEXT_TOKENS, _CONTEXT_TOKENS + _LAST_UNFINISHED + 1):
+            if not self._decode(prompt[-tokens:]).startswith(_BROKEN):
+                break
+        return list(prompt[-tokens:])
 
     def push(self, ids: Sequence[int]) -> str:
         """Some tokens; as much as ends with a whole character."""
@@ -95,17 +109,25 @@ class _Decoder:
         return self._show(self._decode(self._ids), len(self._ids)) if len(self._ids) > self._context else ""
 
     def _show(self, text: str, tokens: int) -> str:
-        """What `text`, that of so many tokens, adds to the context's: it is the next context, if it is visible.
+        """What `text`, that of so many tokens, adds to the context's: it is the next context, if there is any.
 
-        So a context begins with a whole character, as decoders that fall back on bytes need it.
+        What adds nothing, such as special tokens, is kept beside the context, though not without end.
         """
-        shown = text[len(self._context_text) :]
-        if shown.strip():
+        shown = text[len(_shared(self._context_text, text)) :]
+        if shown:
             self._ids = self._ids[self._context :]
             tokens -= self._context
+        elif tokens > _MOST_CONTEXT:
+            del self._ids[self._context : tokens]
+            tokens = self._context
         self._context = tokens
         self._context_text = self._decode(self._ids[:tokens])
         return shown
+
+
+def _shared(context: str, text: str) -> str:
+    """What of a text is its context's: all of it, but for a last character that was only begun there."""
+    return context if text.startswith(context) else context.rstrip(_BROKEN)
 
 
 def token_text(tokenizer: Tokenizer, id: int) -> str:

@@ -1,12 +1,13 @@
 """A request whose answer is written over many steps: its sequences, each with one ending, and what nobody has read yet.
 
-The replicas put in what workers send; one reader takes out whatever there is. It knows nothing of queues, workers and
-text.
+The replicas put in what workers send; one reader takes out whatever there is. A reader who stands still, as one does
+whose caller does not read, holds up neither: what is written for him ends all the same. It knows nothing of queues,
+workers and text.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from loquor.internal.v1 import replica_service_pb2 as wire
@@ -72,13 +73,16 @@ class WrittenSequence:
         self._unread.append(Came(tokens, now, queue_seconds))
         self._unread_tokens += len(tokens.ids)
         late = now - self._unread[0].at > self._limits.seconds
-        if not self.complete and (late or self._unread_tokens > self._limits.tokens):
+        if self.complete:
+            self._writing.ended()
+        elif late or self._unread_tokens > self._limits.tokens:
             self.fail(errors.SlowReader("the caller reads too slowly: what was written waits for it"))
         self._writing.ring(self)
 
     def fail(self, error: Exception) -> None:
         if not self.ended:
             self.failure = error if isinstance(error, errors.RequestError) else errors.EngineFailed("internal error")
+            self._writing.ended()
             self._writing.ring(self)
 
     def cancelled(self) -> None:
@@ -97,6 +101,7 @@ class WrittenSequence:
         """Nobody reads on."""
         if not self.ended:
             self.failure = errors.Unavailable("nobody reads this any more")
+            self._writing.ended()
         self._unread.clear()
 
     def read(self) -> list[Came]:
@@ -107,11 +112,13 @@ class WrittenSequence:
 
 
 class Writing:
-    """All sequences of one request, read together."""
+    """All sequences of one request, read together. `release` is called when the last has ended, read or not."""
 
-    def __init__(self, caller: Caller, sequences: int, limits: ReadLimits) -> None:
+    def __init__(self, caller: Caller, sequences: int, limits: ReadLimits, release: Callable[[], None]) -> None:
         self.sequences = [WrittenSequence(self, caller, limits) for _ in range(sequences)]
         self._index = {id(sequence): index for index, sequence in enumerate(self.sequences)}
+        self._under_way = sequences
+        self._release = release
         self._news: dict[int, None] = {}
         self._rung = asyncio.Event()
 
@@ -121,6 +128,12 @@ class Writing:
     def ring(self, sequence: WrittenSequence) -> None:
         self._news[self._index[id(sequence)]] = None
         self._rung.set()
+
+    def ended(self) -> None:
+        """One of the sequences has."""
+        self._under_way -= 1
+        if not self._under_way:
+            self._release()
 
     async def news(self) -> Sequence[int]:
         """Wait until something came or ended, and return of which sequences, in order of its coming."""

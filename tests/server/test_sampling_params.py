@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from loquor.internal.v1 import replica_service_pb2 as wire
 from loquor.v1.generation_pb2 import SamplingParams
 from loquor_server.errors import InvalidArgument
-from loquor_server.sampling_params import choices_of, sampling_of
+from loquor_server.sampling_params import choices_of, sampling_of, seed_of, set_lengths
 
 VOCABULARY, CONTEXT, PROMPT = 100, 512, 12
 ROOM = CONTEXT - PROMPT
@@ -46,10 +46,13 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
 }
 
 
-def made(**fields: Any) -> wire.Sampling:
+def made(*, prompt_tokens: int = PROMPT, **fields: Any) -> wire.Sampling:
     params = SamplingParams(**fields)
     choices_of(params)
-    return sampling_of(params, prompt_tokens=PROMPT, sequence_tokens=CONTEXT, vocabulary_size=VOCABULARY)
+    sampling = sampling_of(params, VOCABULARY)
+    set_lengths(sampling, params, prompt_tokens=prompt_tokens, sequence_tokens=CONTEXT)
+    sampling.seed = seed_of(params)
+    return sampling
 
 
 def test_no_field_is_left_out() -> None:
@@ -89,10 +92,9 @@ def test_what_was_left_open_is_filled_in() -> None:
     assert (sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.repetition_penalty) == (256, 1, 1, 1)
     assert not sampling.HasField("logprobs")
     assert made().seed != sampling.seed
-    short = sampling_of(SamplingParams(), prompt_tokens=500, sequence_tokens=CONTEXT, vocabulary_size=VOCABULARY)
-    assert short.max_tokens == 12
+    assert made(prompt_tokens=500).max_tokens == 12
     with pytest.raises(InvalidArgument) as refusal:
-        sampling_of(SamplingParams(), prompt_tokens=512, sequence_tokens=CONTEXT, vocabulary_size=VOCABULARY)
+        made(prompt_tokens=512)
     assert refusal.value.field == "input"
 
 
@@ -114,5 +116,5 @@ def test_the_largest_messages_are_refused_at_once() -> None:
     for params in huge:
         started = time.process_time()
         with pytest.raises(InvalidArgument):
-            sampling_of(params, prompt_tokens=1, sequence_tokens=CONTEXT, vocabulary_size=VOCABULARY)
+            sampling_of(params, VOCABULARY)
         assert time.process_time() - started < 0.05

@@ -1,6 +1,7 @@
 """Whatever way tokens are split over pushes, the text is that of all of them, whole character by whole character."""
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,27 @@ def test_a_word_after_a_prompt_keeps_its_blank() -> None:
     assert TextStream(PIECES, [], []).push([the]) == "the"
 
 
+def test_a_character_that_the_prompt_began_is_completed() -> None:
+    first, second = BYTES.encode("é").ids
+    assert TextStream(BYTES, [*BYTES.encode("ab").ids, first], []).push([second]) == "é"
+    assert TextStream(BYTES, [*BYTES.encode("ab").ids, first], []).push(BYTES.encode("c").ids) == "c"
+
+
+def test_bytes_go_on_after_a_prompt_that_ends_with_bytes() -> None:
+    """Five tokens of context would begin in the midst of a character, and break all after it."""
+    party = [byte + 1 for byte in "🎉".encode()]
+    assert "".join(shown(TextStream(PIECES, party * 3, []), [*party, *party], [1])) == "🎉🎉"
+
+
+@pytest.mark.parametrize("idle", [SPECIAL, "\n"])
+def test_what_is_not_seen_costs_no_more_the_longer_it_lasts(idle: str) -> None:
+    stream = TextStream(BYTES, BYTES.encode("a").ids, [])
+    for id in BYTES.encode(idle).ids * 3000:
+        stream.push([id])
+    assert len(stream._decoder._ids) < 64
+    assert stream.push(BYTES.encode("b").ids) == "b"
+
+
 def test_special_tokens_are_left_out() -> None:
     stream = TextStream(BYTES, [0], [])
     assert stream.push([0, *BYTES.encode("ab").ids, 0]) == "ab"
@@ -133,6 +155,16 @@ def test_what_may_be_a_stop_is_held_back_until_it_is_none() -> None:
     assert stream.push(BYTES.encode("EN").ids) == ""
     assert stream.finish() == "EN"
     assert stream.stop is None
+
+
+def test_stop_strings_made_to_be_slow_are_not() -> None:
+    """Each token, the longest text that may be a stop is held, and 63 others have to be told from it."""
+    stops = ["a" * 1022 + "b", *("b" * 1000 + chr(0x100 + place) for place in range(63))]
+    stream, letter = TextStream(BYTES, [], stops), BYTES.encode("a").ids
+    started = time.process_time()
+    pieces = [stream.push(letter) for _ in range(2000)]
+    assert time.process_time() - started < 2.0  # with every end tried against every stop, ten times as long
+    assert "".join(pieces) + stream.finish() == "a" * 2000
 
 
 @pytest.mark.parametrize("sizes", [[1], [2], [7]])

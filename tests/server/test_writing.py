@@ -14,7 +14,7 @@ from loquor_server.writing import ReadLimits, Writing, WrittenSequence
 
 
 def writing(sequences: int = 1, tokens: int = 10, seconds: float = 5.0) -> Writing:
-    return Writing(Caller("test"), sequences, ReadLimits(tokens, seconds))
+    return Writing(Caller("test"), sequences, ReadLimits(tokens, seconds), lambda: None)
 
 
 def wrote(*ids: int, finish: FinishReason = FinishReason.FINISH_REASON_UNSPECIFIED) -> wire.Tokens:
@@ -121,3 +121,21 @@ async def test_the_last_tokens_are_always_delivered() -> None:
     sequence.take(wrote(1, 2, 3, 4, finish=FINISH_REASON_LENGTH), 0.0)
     assert sequence.failure is None
     assert ids(sequence) == [1, 2, 3, 4]
+
+
+async def test_what_is_held_for_them_is_released_once_when_the_last_has_ended_read_or_not() -> None:
+    released: list[str] = []
+    several = Writing(Caller("test"), 4, ReadLimits(2, 5.0), lambda: released.append("released"))
+    done, slow, failed, left = several
+    done.take(wrote(1, finish=FINISH_REASON_LENGTH), 0.0)
+    slow.take(wrote(1, 2, 3), 0.0)
+    failed.fail(Unavailable("gone"))
+    failed.fail(Unavailable("twice"))
+    slow.close()
+    assert released == []
+    left.take(wrote(1), 0.0)
+    left.expire()
+    assert released == ["released"]
+    several.close()
+    several.expire()
+    assert released == ["released"]

@@ -87,9 +87,6 @@ class Layer(Part):
         self.attention_norm = make_norm(config) if layer or config.norm_before_first_layer else nn.Identity()
         self.mlp = GatedFeedForward(config) if config.gated else FeedForward(config)
 
-    def forward(self, hidden: Tensor, attend: Attend, rotation: Rotation | None, bias: Tensor | None) -> Tensor:
-        raise NotImplementedError
-
 
 class NormAfter(Layer):
     """A norm of each sum."""
