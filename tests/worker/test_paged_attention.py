@@ -1,7 +1,9 @@
 """Attention through block tables against the formula, one sequence at a time."""
 
+import os
 import random
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -115,3 +117,16 @@ def test_slots_and_positions_follow_the_table() -> None:
     assert batch.slots().tolist() == [13, 10, 11, 36, 16, 17]
     assert batch.blocks_of(2) == [4]
     assert replace(batch, tables=[[7, 3, 8], [2, 9], [4]]).blocks_of(0) == [7, 3]
+
+
+def test_a_cache_takes_memory_as_it_is_written_to() -> None:
+    config = cast(ModelConfig, SimpleNamespace(layers=2, kv_heads=4, head_size=64))
+    before = resident_bytes()
+    cache = KvCache(config, 10_000, 16, CPU, torch.bfloat16)
+    assert cache.layer(1)[0].nbytes * 4 > 300_000_000
+    assert resident_bytes() - before < 50_000_000
+    assert not cache.layer(0)[1][:64].any()
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -3,6 +3,9 @@
 It knows no sequence and no attention.
 """
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +25,8 @@ class KvCache:
         self.blocks = blocks
         self.block_tokens = block_tokens
         shape = (config.layers, (blocks + 1) * block_tokens, config.kv_heads, config.head_size)
-        self._keys = torch.zeros(shape, dtype=dtype, device=device)
-        self._values = torch.zeros(shape, dtype=dtype, device=device)
+        self._keys = _zeros(shape, dtype, device)
+        self._values = _zeros(shape, dtype, device)
         self._by_layer = list(zip(self._keys.unbind(), self._values.unbind(), strict=True))
 
     @property
@@ -45,6 +48,13 @@ class KvCache:
         cached_keys, cached_values = self._by_layer[layer]
         cached_keys.index_copy_(0, slots, keys)
         cached_values.index_copy_(0, slots, values)
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """On the CPU by NumPy, whose zeros take no memory until they are written to."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(shape)
 
 
 def bytes_per_block(config: ModelConfig, block_tokens: int, dtype: torch.dtype) -> int:
