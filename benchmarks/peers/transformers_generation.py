@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, Generat
 
 _PAD = 0
 _WARM_TOKENS = 4
-_PAGE_TOKENS = 16
-_CACHE_PAGES = 1024
+_PAGE_TOKENS = 256
+_CACHE_PAGES = 64
 _STEP_TOKENS = 512
 
 Told = dict[str, Any]
