@@ -1,19 +1,21 @@
 """Conversations as the text that a model was trained on, by the template in its own files.
 
-A template is a program of somebody else's, so it runs in jinja2's sandbox, within bounds of size and time. What it is
-given and what it complains of is the caller's, and in no text of an error.
+A template is a program of somebody else's, so it runs in jinja2's sandbox, within bounds of size and time; these are
+looked at with each piece that it writes, so a loop that writes nothing is held by none. What it is given and what it
+complains of is the caller's, and in no text of an error.
 """
 
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jinja2
 from jinja2.ext import Extension, loopcontrols
-from jinja2.nodes import Node
+from jinja2.nodes import Node, Scope
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -27,12 +29,14 @@ _SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_toke
 _MOST_MESSAGES, _MOST_ROLE_BYTES, _MOST_CHARACTERS = 1024, 64, 1_048_576
 _MOST_TEMPLATE_CHARACTERS, _MOST_RENDERED_CHARACTERS = 65_536, 4_194_304
 _MOST_SECONDS = 2.0
+# Put behind a last message that is continued, to find its end by. A template that strips contents takes the blank off.
+_END_MARK = "END_OF_WHAT_IS_CONTINUED "
 
 
 class ChatTemplates:
     """Of one model, by name; the one that is used unless another is named is called "default"."""
 
-    def __init__(self, sources: Mapping[str, str], special_tokens: Mapping[str, str]) -> None:
+    def __init__(self, sources: Mapping[str, "_Source"], special_tokens: Mapping[str, str]) -> None:
         environment = _environment()
         self._special_tokens = dict(special_tokens)
         self._templates = {name: _compiled(environment, name, source) for name, source in sources.items()}
@@ -51,18 +55,18 @@ class ChatTemplates:
         if template is None:
             raise InvalidArgument(f"{field}.template", f"is not one of the model's: {', '.join(self._templates)}")
         messages = [{"role": message.role, "content": message.content} for message in chat.messages]
+        if chat.continue_last_message:
+            messages[-1]["content"] += _END_MARK
         try:
             text = self._rendered(template, messages, starts_answer=not chat.continue_last_message)
-        except InvalidArgument:
-            raise
         except Exception:  # a template may raise anything, and says in it what it was given
             raise InvalidArgument(field, "the model's template refuses this conversation") from None
-        return _cut(text, messages[-1]["content"], field) if chat.continue_last_message else text
+        return _cut(text, chat.messages[-1].content, field) if chat.continue_last_message else text
 
     def _rendered(self, template: jinja2.Template, messages: list[dict[str, str]], *, starts_answer: bool) -> str:
         pieces, characters, until = [], 0, time.monotonic() + _MOST_SECONDS
-        values = self._special_tokens | {"messages": messages, "add_generation_prompt": starts_answer}
-        for piece in template.generate(values):
+        given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": starts_answer}
+        for piece in template.generate(self._special_tokens | given):
             characters += len(piece)
             if characters > _MOST_RENDERED_CHARACTERS or time.monotonic() > until:
                 raise ValueError
@@ -84,33 +88,41 @@ def _check(chat: Chat, field: str) -> None:
 
 
 def _cut(text: str, last: str, field: str) -> str:
-    """Up to the end of the last message's words, which the template may have stripped."""
-    words = last.strip()
-    place = text.rfind(words)
-    if not words or place < 0:
+    """Up to the mark behind the last message, and without blanks before it where the template strips contents.
+
+    Its words alone would not tell where it ends: "end" is in `<|im_end|>` too.
+    """
+    end = text.rfind(_END_MARK.rstrip())
+    if end < 0 or last.strip() not in text[:end]:
         raise InvalidArgument(f"{field}.continue_last_message", "the template does not keep the last message")
-    end = place + len(words)
-    trailing = last[len(last.rstrip()) :]
-    return text[: end + len(trailing)] if text.startswith(trailing, end) else text[:end]
+    return text[:end] if text.startswith(_END_MARK, end) else text[:end].rstrip()
 
 
 # --- files ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A template's text, and the file that it is in."""
+
+    file: str
+    text: str
 
 
 def _config(folder: Path) -> Mapping[str, Any]:
     path = folder / _CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FailedPrecondition(f"{_CONFIG_FILE} cannot be read: {error}") from None
     if not isinstance(config, dict):
         raise FailedPrecondition(f"{_CONFIG_FILE}: a JSON object was expected")
     return config
 
 
-def _sources(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
+def _sources(folder: Path, config: Mapping[str, Any]) -> dict[str, _Source]:
     """Files of their own win over what the tokenizer's configuration holds, as with Hugging Face's own readers."""
-    sources = dict(_configured(config.get("chat_template")))
+    sources = {name: _Source(_CONFIG_FILE, text) for name, text in _configured(config.get("chat_template"))}
     for path in sorted((folder / _OTHER_FILES).glob("*.jinja")):
         sources[path.stem] = _read(path)
     if (folder / _DEFAULT_FILE).exists():
@@ -128,9 +140,9 @@ def _configured(value: object) -> Iterator[tuple[str, str]]:
         yield name, template
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> _Source:
     try:
-        return path.read_text(encoding="utf-8")
+        return _Source(path.name, path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FailedPrecondition(f"{path.name} cannot be read: {error}") from None
 
@@ -149,13 +161,13 @@ def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 class _Generation(Extension):
-    """`{% generation %}` marks what an assistant said, for training; here it is its own contents."""
+    """`{% generation %}` marks what an assistant said, for training; here it is its own contents and a scope."""
 
     tags = {"generation"}  # noqa: RUF012 - as jinja2 declares it
 
     def parse(self, parser: Parser) -> list[Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        line = next(parser.stream).lineno
+        return [Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)]
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -168,18 +180,25 @@ def _environment() -> ImmutableSandboxedEnvironment:
     return environment
 
 
-def _compiled(environment: jinja2.Environment, name: str, source: str) -> jinja2.Template:
-    if len(source) > _MOST_TEMPLATE_CHARACTERS:
-        raise FailedPrecondition(f"chat template {name!r} has more than {_MOST_TEMPLATE_CHARACTERS} characters")
+def _compiled(environment: jinja2.Environment, name: str, source: _Source) -> jinja2.Template:
+    if len(source.text) > _MOST_TEMPLATE_CHARACTERS:
+        most = f"has more than {_MOST_TEMPLATE_CHARACTERS} characters"
+        raise FailedPrecondition(f"{source.file}: chat template {name!r} {most}")
     try:
-        return environment.from_string(source)
-    except jinja2.TemplateError as error:
-        raise FailedPrecondition(f"chat template {name!r} cannot be read: {error}") from None
+        return environment.from_string(source.text)
+    except Exception as error:  # nested too deep, it is refused by Python's own compiler, or by nobody
+        raise FailedPrecondition(f"{source.file}: chat template {name!r} cannot be read: {error}") from None
 
 
-def _to_json(value: object, indent: int | None = None, ensure_ascii: bool = False, **options: Any) -> str:
+def _to_json(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     """As `transformers` has it: characters of HTML stay as they are."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _refuse(_reason: str) -> NoReturn:

@@ -29,7 +29,12 @@ MISTRAL = (
     "{{ '[INST] ' + message.content + ' [/INST]' }}{% elif message.content == 'skip' %}{% continue %}{% else %}"
     "{% generation %}{{ message.content + eos_token }}{% endgeneration %}{% endif %}{% endfor %}"
 )
-JSON = "{{ messages | tojson }}{{ messages[0] | tojson(indent=2) }}"
+JSON = (
+    "{{ messages | tojson }}{{ messages[0] | tojson(indent=2) }}{{ messages | tojson(true) }}"
+    "{{ messages | tojson(separators=(',', ':'), sort_keys=true) }}"
+)
+ABSENT = "{% if tools is not none %}tools{% endif %}{% if documents is not none %}documents{% endif %}none of them"
+SCOPED = "{% set said = 'before' %}{% generation %}{% set said = 'in' %}{{ said }}{% endgeneration %}{{ said }}"
 SPECIAL = {"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": False}}
 
 CONVERSATION = [
@@ -63,7 +68,7 @@ def reference(template: str, messages: list[tuple[str, str]], **options: Any) ->
     return str(tokenizer.apply_chat_template(said, chat_template=template, tokenize=False, **options))
 
 
-@pytest.mark.parametrize("template", [CHATML, LLAMA, MISTRAL, JSON])
+@pytest.mark.parametrize("template", [CHATML, LLAMA, MISTRAL, JSON, ABSENT, SCOPED])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_it_renders_what_transformers_does(template: str, count: int, tmp_path: Path) -> None:
     messages = CONVERSATION[:count]
@@ -76,6 +81,24 @@ def test_a_last_message_is_continued_as_transformers_does(template: str, tmp_pat
     wanted = reference(template, CONVERSATION, continue_final_message=True)
     asked = chat(*CONVERSATION, continue_last_message=True)
     assert load(save(tmp_path, template)).render(asked, "input.chat") == wanted
+
+
+# Words that are in a template's own marks too, blanks that it may strip, and nothing at all.
+@pytest.mark.parametrize("last", ["im", "end", "<|im_end|>", "s", "word ", "  word", " a b\n", "\n", "", "ok\n\nok"])
+@pytest.mark.parametrize("template", [CHATML, LLAMA, MISTRAL])
+def test_whatever_is_continued_ends_where_it_does_with_transformers(template: str, last: str, tmp_path: Path) -> None:
+    said = [("user", "end"), ("assistant", last)]
+    wanted = reference(template, said, continue_final_message=True)
+    assert load(save(tmp_path, template)).render(chat(*said, continue_last_message=True), "input.chat") == wanted
+
+
+@pytest.mark.parametrize("template", ["{{ messages[0].role }}", "{{ messages[0].content | upper }}"])
+def test_a_last_message_that_the_template_does_not_keep_is_not_continued(template: str, tmp_path: Path) -> None:
+    asked = chat(("assistant", "canary"), continue_last_message=True)
+    with pytest.raises(InvalidArgument) as refusal:
+        load(save(tmp_path, template)).render(asked, "input.chat")
+    assert refusal.value.field == "input.chat.continue_last_message"
+    assert "canary" not in refusal.value.message
 
 
 def test_the_real_model_has_one(models: Path) -> None:
@@ -113,7 +136,6 @@ def test_a_model_without_one(tmp_path: Path) -> None:
         (chat(("r" * 65, "x")), "input.chat.messages[0].role"),
         (chat(("user", "x" * 600_000), ("user", "x" * 600_000)), "input.chat.messages"),
         (chat(("user", "x"), continue_last_message=True), "input.chat.messages[0].role"),
-        (chat(("assistant", " "), continue_last_message=True), "input.chat.continue_last_message"),
     ],
 )
 def test_conversations_that_cannot_be(asked: Chat, field: str, tmp_path: Path) -> None:
@@ -143,7 +165,38 @@ def test_a_template_that_misbehaves_is_stopped_without_a_word_of_the_caller(temp
     assert "canary" not in refusal.value.message
 
 
-@pytest.mark.parametrize("template", ["{% if %}", "{{ x", "x" * 65_537, [{"name": 1, "template": "x"}], ["x"]])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if %}",
+        "{{ x",
+        "{{ 1 | unknown }}",
+        "x" * 65_537,
+        "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}",
+        "{% for x in y %}" * 60 + "{% endfor %}" * 60,
+        [{"name": 1, "template": "x"}],
+        ["x"],
+    ],
+)
 def test_files_that_cannot_be_read_are_named(template: Any, tmp_path: Path) -> None:
-    with pytest.raises(FailedPrecondition, match=r"tokenizer_config\.json|chat template 'default'"):
+    with pytest.raises(FailedPrecondition, match=r"^tokenizer_config\.json: "):
         ChatTemplates.load(save(tmp_path, template))
+
+
+def test_a_template_in_a_file_of_its_own_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "additional_chat_templates").mkdir()
+    for name in ("additional_chat_templates/short.jinja", "chat_template.jinja"):
+        (tmp_path / name).write_text("{% if %}")
+        with pytest.raises(FailedPrecondition, match=Path(name).name.replace(".", r"\.")):
+            ChatTemplates.load(tmp_path)
+        (tmp_path / name).write_bytes(b"\xff")
+        with pytest.raises(FailedPrecondition, match=Path(name).name.replace(".", r"\.")):
+            ChatTemplates.load(tmp_path)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
+def test_a_configuration_that_is_none_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(text)
+    with pytest.raises(FailedPrecondition, match=r"^tokenizer_config\.json"):
+        ChatTemplates.load(tmp_path)
