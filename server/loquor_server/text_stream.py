@@ -1,7 +1,8 @@
 """Token ids to text as they come: whole characters only, up to a stop string and never a part of one.
 
 A token's text depends on those before it, so a few of them are decoded along and their text is left out again, those of
-the prompt at first: what is shown is what the prompt goes on with. It knows no model and no caller.
+the prompt at first: what is shown is what the prompt goes on with. The library's own `DecodeStream` raises where bytes
+that a decoder falls back on are broken, and has no end at which to give what it holds. It knows no model and no caller.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,8 @@ class TextStream:
         """Take in the next tokens; what may be shown now."""
         before, after = ids[: self._tokens_to_stops], ids[self._tokens_to_stops :]
         self._tokens_to_stops -= len(before)
-        shown = self._decoder.push(before) if before else ""
+        # One by one: what of their text is shown, and so out of a stop's reach, must not hang on how they were split.
+        shown = "".join([self._decoder.push([id]) for id in before])
         return shown + self._shown(self._decoder.push(after)) if after else shown
 
     def finish(self) -> str:

@@ -44,7 +44,16 @@ def sentence_piece() -> Tokenizer:
     return tokenizer
 
 
-BYTES, PIECES = byte_level(), sentence_piece()
+def word_piece() -> Tokenizer:
+    """Words parted by blanks, and pieces that go on in them: what BERT has."""
+    words = ["[SEP]", "hello", "##s", "##é", ".", ",", "'", "s", "do", "not", "n", "t", "日", "##本"]
+    tokenizer = Tokenizer(models.WordPiece({word: id for id, word in enumerate(words)}, unk_token="[SEP]"))
+    tokenizer.add_special_tokens(["[SEP]"])
+    tokenizer.decoder = decoders.WordPiece(cleanup=True)
+    return tokenizer
+
+
+BYTES, PIECES, WORDS = byte_level(), sentence_piece(), word_piece()
 
 
 def shown(stream: TextStream, ids: list[int], sizes: list[int]) -> list[str]:
@@ -83,6 +92,31 @@ def test_a_text_goes_on_where_the_prompt_ended(prompt: list[int], words: list[li
     ids = [id for word in words for id in word]
     before, whole = PIECES.decode(prompt), PIECES.decode(prompt + ids)
     assert before + "".join(shown(TextStream(PIECES, prompt, []), ids, sizes)) == whole
+
+
+WORD_IDS = st.lists(st.integers(0, WORDS.get_vocab_size() - 1), max_size=40)
+
+
+@given(prompt=WORD_IDS, ids=WORD_IDS, sizes=SIZES)
+def test_words_are_parted_and_cleaned_up_as_in_one_piece(prompt: list[int], ids: list[int], sizes: list[int]) -> None:
+    whole = WORDS.decode(prompt + ids)
+    assert WORDS.decode(prompt) + "".join(shown(TextStream(WORDS, prompt, []), ids, sizes)) == whole
+
+
+@given(
+    ids=st.lists(st.sampled_from([*BYTES.encode("ab—é").ids, 0xED, 0xF1]), max_size=30),
+    stops=st.lists(st.text("ab—é", min_size=1, max_size=3), min_size=1, max_size=3),
+    min_tokens=st.integers(0, 8),
+    sizes=SIZES,
+)
+def test_how_tokens_are_split_makes_no_difference(
+    ids: list[int], stops: list[str], min_tokens: int, sizes: list[int]
+) -> None:
+    ends = set()
+    for its_sizes in ([1], [30], sizes):
+        stream = TextStream(BYTES, [], stops, min_tokens)
+        ends.add(("".join(shown(stream, ids, its_sizes)), stream.stop))
+    assert len(ends) == 1
 
 
 def test_a_word_after_a_prompt_keeps_its_blank() -> None:
@@ -173,6 +207,14 @@ def test_no_stop_counts_before_the_least_tokens(sizes: list[int]) -> None:
     stream = TextStream(BYTES, [], ["x"], min_tokens=4)
     assert "".join(shown(stream, ids, sizes)) == "xxaxb"
     assert stream.stop == "x"
+
+
+@pytest.mark.parametrize("sizes", [[1], [5], [6]])
+def test_a_stop_held_behind_broken_bytes_does_not_count_late(sizes: list[int]) -> None:
+    ids = [*BYTES.encode("b").ids, *[0xED] * 5]
+    stream = TextStream(BYTES, [], ["b"], min_tokens=5)
+    assert "".join(shown(stream, ids, sizes)) == BYTES.decode(ids)
+    assert stream.stop is None
 
 
 def test_the_real_tokenizer(models: Path) -> None:
