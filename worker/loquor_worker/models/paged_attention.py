@@ -94,7 +94,7 @@ class _Stretch:
         blocks = batch.blocks_of(place)
         side_by_side = list(blocks) == list(range(blocks[0], blocks[0] + len(blocks)))
         self._views = cache.stretch(blocks[0], self._total) if side_by_side else None
-        self._blocks = torch.tensor(blocks, device=device)
+        self._blocks = torch.tensor(() if side_by_side else blocks, dtype=torch.int64, device=device)
         self._masks: dict[int | None, Tensor | None] = {}
 
     def attend(self, query: Tensor, _key: Tensor, _value: Tensor, layer: int, window: int | None) -> Tensor:
